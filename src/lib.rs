@@ -1,0 +1,3 @@
+//! Kvorum: a replicated in-memory key-value store.
+
+pub mod model;
