@@ -1,3 +1,5 @@
 //! Kvorum: a replicated in-memory key-value store.
 
+pub mod clock;
+pub mod disk;
 pub mod model;

@@ -1,0 +1,111 @@
+//! What a disk is: the traits that the file system and its faulty double both obey.
+//!
+//! The promises behind these methods are listed at the top of the folder; nothing else may be relied on.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The unit a power cut keeps or loses as a whole, in bytes.
+pub const SECTOR: usize = 512;
+
+/// A file system, or something that behaves like one at its worst.
+pub trait Disk: fmt::Debug + Send + Sync + 'static {
+    /// Creates a file that must not exist yet, for reading and writing.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens a file that exists, for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens a file that exists, for reading only.
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// The names in a directory, sorted; names that are not UTF-8 are left out (Kvorum writes none).
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// Whether something bears this name. An error other than "not found" is returned as such.
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Renames a file, replacing what bears the new name. Durable only after [`Disk::sync_dir`].
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file. Durable only after [`Disk::sync_dir`].
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Creates a directory and those above it. What it created is synced into its parents before it returns.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names of a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Size and free bytes of the file system that holds `path`.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+    /// Locks `path` (created if needed) for this process alone, until the guard is dropped or the process ends.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] if another holder exists, [`LockError::Io`] for anything else.
+    fn lock(&self, path: &Path) -> Result<Lock, LockError>;
+}
+
+/// An open file. Positions are explicit, so that one handle serves many threads.
+pub trait File: fmt::Debug + Send + Sync + 'static {
+    /// Writes all of `bytes` at `offset`, extending the file if needed.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Fills `buffer` from `offset` on, up to the end of the file; returns how many bytes were read.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// The length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file holds no byte.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Cuts or extends (with zeros) to `length` bytes.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+    /// Makes the file `length` bytes long with its blocks reserved, so that writing inside cannot run out of space.
+    /// Zeros are written where the file system cannot reserve.
+    fn allocate(&self, length: u64) -> io::Result<()>;
+    /// Makes content and length durable.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Makes content, length and all other attributes durable.
+    fn sync_all(&self) -> io::Result<()>;
+
+    /// Fills the whole `buffer`; a file that ends before is an error of kind `UnexpectedEof`.
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let wanted = buffer.len();
+        if self.read_at(offset, buffer)? == wanted {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+}
+
+/// Room on a file system, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Total size.
+    pub size_bytes: u64,
+    /// What this process may still use.
+    pub free_bytes: u64,
+}
+
+/// Holds an exclusive lock as long as it lives.
+#[derive(Debug)]
+pub struct Lock {
+    _holder: Box<dyn fmt::Debug + Send + Sync>,
+}
+
+impl Lock {
+    /// A guard that unlocks when `holder` is dropped.
+    pub(super) fn new(holder: impl fmt::Debug + Send + Sync + 'static) -> Lock {
+        Lock { _holder: Box::new(holder) }
+    }
+}
+
+/// Why a lock was not obtained.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process (or another part of this one) holds it.
+    #[error("the lock is held by another process")]
+    Held,
+    /// The lock file could not be created or locked.
+    #[error("locking failed")]
+    Io(#[from] io::Error),
+}
+
+/// Whether an error says that the disk (or the user's quota) is full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,200 @@
+//! The file system itself: the one user of `std::fs`.
+//!
+//! Writing goes through `pwrite` and `fdatasync`, nothing else, so that tools which watch or disturb those calls see
+//! everything that Kvorum does to its data.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
+use rustix::io::Errno;
+
+use super::contract::{Disk, File, Lock, LockError, Space};
+
+/// Zeros are written in pieces of this many bytes where a file system cannot reserve blocks.
+const ZEROS: usize = 1 << 20;
+
+/// The operating system's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Real;
+
+#[derive(Debug)]
+struct Handle(fs::File);
+
+impl Disk for Real {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = fs::File::options().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(Handle(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(Handle(fs::File::options().read(true).write(true).open(path)?)))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(Handle(fs::File::open(path)?)))
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        fs::exists(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut missing: Vec<PathBuf> = Vec::new();
+        let mut at = path;
+        while !at.as_os_str().is_empty() && !fs::exists(at)? {
+            missing.push(at.to_path_buf());
+            match at.parent() {
+                Some(parent) => at = parent,
+                None => break,
+            }
+        }
+        fs::create_dir_all(path)?;
+        missing.iter().rev().try_for_each(|made| self.sync_dir(parent(made)))
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        fs::File::open(path)?.sync_all()
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let stat = statvfs(path)?;
+        Ok(Space {
+            size_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
+    }
+
+    fn lock(&self, path: &Path) -> Result<Lock, LockError> {
+        let file = fs::File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock::new(file)),
+            Err(Errno::WOULDBLOCK) => Err(LockError::Held),
+            Err(error) => Err(LockError::Io(error.into())),
+        }
+    }
+}
+
+impl File for Handle {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        match fallocate(&self.0, FallocateFlags::empty(), 0, length) {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.fill(length),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+impl Handle {
+    /// Reserves blocks the slow way, behind what the file already holds.
+    fn fill(&self, length: u64) -> io::Result<()> {
+        let zeros = vec![0; ZEROS];
+        let mut at = self.len()?;
+        while at < length {
+            let piece = usize::try_from(length - at).unwrap_or(ZEROS).min(ZEROS);
+            self.0.write_all_at(zeros.get(..piece).unwrap_or_default(), at)?;
+            at += piece as u64;
+        }
+        Ok(())
+    }
+}
+
+/// The directory that holds `path`; the working directory for a bare name.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_lock_on_the_same_file_is_told_apart_from_other_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Real.lock(&path).unwrap();
+        assert!(matches!(Real.lock(&path), Err(LockError::Held)));
+        drop(held);
+        assert!(Real.lock(&path).is_ok());
+        assert!(matches!(Real.lock(&dir.path().join("no/such/dir")), Err(LockError::Io(_))));
+    }
+
+    #[test]
+    fn allocate_gives_zeros_of_the_asked_length_and_keeps_what_was_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Real.create(&dir.path().join("file")).unwrap();
+        file.write_at(0, b"head").unwrap();
+        file.allocate(5000).unwrap();
+        assert_eq!(file.len().unwrap(), 5000);
+        let mut bytes = vec![1; 5000];
+        file.read_exact_at(0, &mut bytes).unwrap();
+        assert!(bytes.starts_with(b"head") && bytes[4..].iter().all(|byte| *byte == 0));
+        assert!(file.read_exact_at(1, &mut bytes).is_err(), "one byte past the end");
+        let plain = Handle(fs::File::options().write(true).open(dir.path().join("file")).unwrap());
+        plain.fill(3_000_000).unwrap();
+        assert_eq!(file.len().unwrap(), 3_000_000, "zero-writing reaches the same length");
+    }
+
+    #[test]
+    fn nested_directories_are_created_and_space_is_known() {
+        let dir = tempfile::tempdir().unwrap();
+        Real.create_dir_all(&dir.path().join("a/b/c")).unwrap();
+        Real.create_dir_all(&dir.path().join("a/b/c")).unwrap();
+        assert_eq!(Real.read_dir(&dir.path().join("a/b")).unwrap(), ["c"]);
+        let space = Real.space(dir.path()).unwrap();
+        assert!(space.free_bytes > 0 && space.size_bytes >= space.free_bytes);
+    }
+}
