@@ -3,3 +3,6 @@
 pub mod clock;
 pub mod disk;
 pub mod model;
+pub mod raft;
+pub mod store;
+pub mod wal;

@@ -1,0 +1,225 @@
+//! Packs waiting transactions into log entries and proposes them.
+//!
+//! ```text
+//! submit --(budget of bytes)--> queue --(window of entries)--> entry --> raft --> apply --> caller
+//! ```
+//!
+//! There is no timer: whatever waits when a place in the window is free travels together, so a lone write goes
+//! at once and a crowd is packed. Entries are proposed one after the other by one task, so their order in the
+//! log is the order of the queue.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use openraft::errors::ClientWriteError;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::WriteError;
+use super::cluster_time::ClusterTime;
+use super::machine::Machine;
+use super::proposal::{Batch, Caller, Proposal, Reply};
+use super::touches::Touches;
+use super::types::{self, TypeConfig};
+use crate::model::{Level, LogEntry, Query, Transaction, codec};
+use crate::wal::{Room, Wal};
+
+/// Commands after which an entry is full. A larger transaction travels alone.
+const ENTRY_COMMANDS: usize = 512;
+
+/// Bytes of keys and values after which an entry is full. A larger transaction travels alone.
+const ENTRY_BYTES: usize = 256 << 10;
+
+/// Touches taken along in one entry: apply does a bounded amount of work.
+const ENTRY_TOUCHES: usize = 1_024;
+
+/// Entries proposed and not yet applied.
+const WINDOW_ENTRIES: usize = 8;
+
+/// Bytes of transactions waiting or in flight; callers beyond wait for room.
+const BUDGET_BYTES: usize = 64 << 20;
+
+/// What a transaction costs of the budget beside its keys and values.
+const TRANSACTION_OVERHEAD: usize = 256;
+
+/// Takes transactions of callers and proposes entries.
+pub(super) struct Batcher {
+    queue: Mutex<Queue>,
+    filled: Notify,
+    budget: Arc<Semaphore>,
+    window: Arc<Semaphore>,
+    touches: Arc<Touches>,
+    wal: Wal,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Oldest first, so tickets ascend.
+    waiting: VecDeque<Waiting>,
+    next_ticket: u64,
+    /// An empty entry is wanted, for the sake of time or touches.
+    tick: bool,
+    closed: bool,
+}
+
+/// A transaction that is not proposed yet.
+struct Waiting {
+    ticket: u64,
+    transaction: Transaction,
+    caller: Caller,
+}
+
+impl Batcher {
+    pub(super) fn new(touches: Arc<Touches>, wal: Wal) -> Batcher {
+        Batcher {
+            queue: Mutex::default(),
+            filled: Notify::new(),
+            budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
+            window: Arc::new(Semaphore::new(WINDOW_ENTRIES)),
+            touches,
+            wal,
+        }
+    }
+
+    /// Queues a transaction and waits for its reply, at most until `deadline`.
+    pub(super) async fn write(
+        &self,
+        transaction: Transaction,
+        reads: Vec<(usize, Query)>,
+        deadline: Instant,
+    ) -> Result<Reply, WriteError> {
+        if self.wal.room() == Room::Reserve {
+            return Err(WriteError::OutOfDisk);
+        }
+        let budget = self.admit(&transaction, deadline).await?;
+        let (sender, mut receiver) = oneshot::channel();
+        let ticket = self.enqueue(transaction, Caller { reads, sender, _budget: budget })?;
+        match timeout_at(deadline, &mut receiver).await {
+            Ok(answer) => answer.unwrap_or(Err(WriteError::UnknownOutcome)),
+            Err(_) => Err(self.withdraw(ticket)),
+        }
+    }
+
+    /// Asks for an entry soon, even if there is nothing to write.
+    pub(super) fn tick(&self) {
+        self.queue.lock().tick = true;
+        self.filled.notify_one();
+    }
+
+    /// Takes no more; what waits is refused.
+    pub(super) fn close(&self) {
+        let waiting = {
+            let mut queue = self.queue.lock();
+            queue.closed = true;
+            std::mem::take(&mut queue.waiting)
+        };
+        for Waiting { caller, .. } in waiting {
+            let _ = caller.sender.send(Err(WriteError::Unavailable));
+        }
+        self.filled.notify_one();
+    }
+
+    async fn admit(&self, transaction: &Transaction, deadline: Instant) -> Result<OwnedSemaphorePermit, WriteError> {
+        let cost = (transaction.size() + TRANSACTION_OVERHEAD).min(BUDGET_BYTES);
+        let cost = u32::try_from(cost).expect("the budget is far below 2^32 bytes");
+        if let Ok(permit) = Arc::clone(&self.budget).try_acquire_many_owned(cost) {
+            return Ok(permit);
+        }
+        match timeout_at(deadline, Arc::clone(&self.budget).acquire_many_owned(cost)).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(WriteError::Unavailable),
+            Err(_) => Err(WriteError::Overloaded),
+        }
+    }
+
+    fn enqueue(&self, transaction: Transaction, caller: Caller) -> Result<u64, WriteError> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(WriteError::Unavailable);
+        }
+        let ticket = queue.next_ticket;
+        queue.next_ticket += 1;
+        queue.waiting.push_back(Waiting { ticket, transaction, caller });
+        drop(queue);
+        self.filled.notify_one();
+        Ok(ticket)
+    }
+
+    /// The caller's deadline has passed. Only what is still in the queue has certainly not been applied.
+    fn withdraw(&self, ticket: u64) -> WriteError {
+        let mut queue = self.queue.lock();
+        match queue.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket) {
+            Ok(at) => {
+                queue.waiting.remove(at);
+                WriteError::Overloaded
+            }
+            Err(_) => WriteError::UnknownOutcome,
+        }
+    }
+
+    /// Proposes until closed. One task runs this.
+    pub(super) async fn run(&self, raft: openraft::Raft<TypeConfig, Machine>, time: Arc<ClusterTime>) {
+        while let Some(()) = self.wanted().await {
+            let Ok(place) = Arc::clone(&self.window).acquire_owned().await else { return };
+            let (transactions, callers) = self.drain();
+            let touches = self.touches.take(ENTRY_TOUCHES);
+            let entry = LogEntry { level: Level::LATEST, at: time.now(), touches, transactions };
+            let proposal = Proposal::waited_for(codec::encode(&entry), Batch { callers, _window: place });
+            let refused = proposal.clone();
+            let reply = types::Reply::new(move |result: openraft::raft::ClientWriteResult<TypeConfig>| {
+                if let (Err(error), Some(batch)) = (result, refused.take_batch()) {
+                    batch.fail(refusal(&error));
+                }
+            });
+            if raft.client_write_ff(proposal, Some(reply)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Returns when there is something to propose; `None` when closed.
+    async fn wanted(&self) -> Option<()> {
+        loop {
+            let filled = self.filled.notified();
+            {
+                let mut queue = self.queue.lock();
+                if queue.closed {
+                    return None;
+                }
+                if !queue.waiting.is_empty() || std::mem::take(&mut queue.tick) {
+                    return Some(());
+                }
+            }
+            filled.await;
+        }
+    }
+
+    /// The transactions of the next entry, as many as fit, and who waits for each.
+    fn drain(&self) -> (Vec<Transaction>, Vec<Caller>) {
+        let mut queue = self.queue.lock();
+        queue.tick = false;
+        let (mut commands, mut bytes) = (0, 0);
+        let most = queue.waiting.len().min(ENTRY_COMMANDS);
+        let (mut transactions, mut callers) = (Vec::with_capacity(most), Vec::with_capacity(most));
+        while let Some(Waiting { transaction, .. }) = queue.waiting.front() {
+            commands += transaction.commands.len();
+            bytes += transaction.size();
+            if !callers.is_empty() && (commands > ENTRY_COMMANDS || bytes > ENTRY_BYTES) {
+                break;
+            }
+            let Some(Waiting { transaction, caller, .. }) = queue.waiting.pop_front() else { break };
+            transactions.push(transaction);
+            callers.push(caller);
+        }
+        (transactions, callers)
+    }
+}
+
+/// Only `ForwardToLeader` says for certain that the entry was never appended.
+fn refusal(error: &ClientWriteError<TypeConfig>) -> WriteError {
+    match error {
+        ClientWriteError::ForwardToLeader(_) => WriteError::NoLeader,
+        _ => WriteError::UnknownOutcome,
+    }
+}

@@ -1,0 +1,235 @@
+//! Who this node is: `node.json` and the other marks in the data directory.
+//!
+//! ```text
+//! data/lock            locked while a process uses the directory
+//! data/join.json       {format, nonce, incarnation, promise}  written first, so that a first start can be repeated
+//! data/wal/            the log                                second
+//! data/node.json       {format, cluster, node, incarnation}   last: its being there says that the node exists
+//! data/running.json    {format, boot_id, durability}          there from start to clean shutdown
+//! data/snapshots/
+//! ```
+//!
+//! A directory is *new* (no node.json, and nothing but the beginnings of a first start), *known* (node.json and
+//! log agree) or refused. The promise is the cluster that this node is going to create. Ids are 128 random bits, written as 32 hexadecimal digits.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::OpenError;
+use crate::disk::{self, Disk};
+use crate::wal::{self, Durability};
+
+const FORMAT: u32 = 1;
+const JOIN: &str = "join.json";
+const NODE: &str = "node.json";
+const RUNNING: &str = "running.json";
+
+/// The id of the node that creates a cluster. Later ones get theirs from the log.
+const FIRST_NODE: u64 = 1;
+
+/// Largest file of marks that is read.
+const MAX_MARK_BYTES: u64 = 64 << 10;
+
+/// Where the kernel says which start of the machine this is.
+const KERNEL_BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JoinFile {
+    format: u32,
+    nonce: String,
+    incarnation: String,
+    promise: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeFile {
+    format: u32,
+    cluster: String,
+    node: u64,
+    incarnation: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunningFile {
+    format: u32,
+    boot_id: String,
+    durability: String,
+}
+
+/// A data directory and its marks.
+pub(super) struct Directory {
+    disk: Arc<dyn Disk>,
+    root: PathBuf,
+}
+
+impl Directory {
+    pub(super) fn new(disk: Arc<dyn Disk>, root: &Path) -> Directory {
+        Directory { disk, root: root.to_owned() }
+    }
+
+    /// Creates the directory if needed and locks it for this process.
+    pub(super) fn lock(&self) -> Result<disk::Lock, OpenError> {
+        self.disk.create_dir_all(&self.root).map_err(|error| OpenError::io(&self.root, error))?;
+        let path = self.root.join("lock");
+        self.disk.lock(&path).map_err(|error| match error {
+            disk::LockError::Held => OpenError::Locked(self.root.clone()),
+            disk::LockError::Io(error) => OpenError::io(path, error),
+        })
+    }
+
+    pub(super) fn wal(&self) -> PathBuf {
+        self.root.join("wal")
+    }
+
+    pub(super) fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
+    /// The identity of a node that exists; `None` if the directory is new.
+    pub(super) fn known(&self) -> Result<Option<wal::Identity>, OpenError> {
+        if let Some(node) = self.read::<NodeFile>(NODE)? {
+            let identity = wal::Identity {
+                cluster: self.id(NODE, &node.cluster)?,
+                node: node.node,
+                incarnation: self.id(NODE, &node.incarnation)?,
+            };
+            if self.names(&self.wal())?.is_empty() {
+                return Err(self.foreign("node.json is there but its log (wal/) is not: restore both together"));
+            }
+            return Ok(Some(identity));
+        }
+        if !self.names(&self.snapshots())?.is_empty() {
+            return Err(self.foreign("there are snapshots but no node.json: restore it, or use an empty directory"));
+        }
+        Ok(None)
+    }
+
+    /// First step of a first start: an identity that stays the same however often the start is repeated.
+    pub(super) fn begin(&self) -> Result<wal::Identity, OpenError> {
+        let join = match self.read::<JoinFile>(JOIN)? {
+            Some(join) => join,
+            None => {
+                let [nonce, incarnation, promise] = [(); 3].map(|()| hex(random_id()));
+                let join = JoinFile { format: FORMAT, nonce, incarnation, promise };
+                self.write(JOIN, &join)?;
+                join
+            }
+        };
+        let (cluster, incarnation) = (self.id(JOIN, &join.promise)?, self.id(JOIN, &join.incarnation)?);
+        Ok(wal::Identity { cluster, node: FIRST_NODE, incarnation })
+    }
+
+    /// Last step of a first start: from here on the node exists.
+    pub(super) fn finish(&self, identity: &wal::Identity) -> Result<(), OpenError> {
+        let node = NodeFile {
+            format: FORMAT,
+            cluster: hex(identity.cluster),
+            node: identity.node,
+            incarnation: hex(identity.incarnation),
+        };
+        self.write(NODE, &node)
+    }
+
+    /// Marks the directory as in use. In a mode that does not survive a power cut, a mark that another start of
+    /// the machine left behind is refused: the log may have lost what was acknowledged.
+    pub(super) fn mark_running(&self, config: &wal::Config) -> Result<(), OpenError> {
+        let boot_id = self.boot_id();
+        if let Some(mark) = self.read::<RunningFile>(RUNNING)?
+            && mark.durability == name(Durability::Interval)
+            && mark.boot_id != boot_id
+        {
+            let interval_ms = u64::try_from(config.interval.as_millis()).unwrap_or(u64::MAX);
+            return Err(OpenError::UncleanBoot(interval_ms, self.root.clone(), self.root.join(RUNNING)));
+        }
+        let durability = name(config.durability).to_owned();
+        self.write(RUNNING, &RunningFile { format: FORMAT, boot_id, durability })
+    }
+
+    /// Takes the mark away after a clean shutdown.
+    pub(super) fn mark_stopped(&self) -> std::io::Result<()> {
+        self.disk.remove(&self.root.join(RUNNING))?;
+        self.disk.sync_dir(&self.root)
+    }
+
+    /// Which start of the machine this is; empty where the kernel does not say.
+    fn boot_id(&self) -> String {
+        let mut buffer = [0; 64];
+        let read = self.disk.open_read(Path::new(KERNEL_BOOT_ID)).and_then(|file| file.read_at(0, &mut buffer));
+        let length = read.unwrap_or(0);
+        String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).trim().to_owned()
+    }
+
+    fn names(&self, directory: &Path) -> Result<Vec<String>, OpenError> {
+        let there = self.disk.exists(directory).map_err(|error| OpenError::io(directory, error))?;
+        if !there {
+            return Ok(Vec::new());
+        }
+        self.disk.read_dir(directory).map_err(|error| OpenError::io(directory, error))
+    }
+
+    fn read<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, OpenError> {
+        let path = self.root.join(name);
+        if !self.disk.exists(&path).map_err(|error| OpenError::io(&path, error))? {
+            return Ok(None);
+        }
+        let bytes = self.read_whole(&path).map_err(|error| OpenError::io(&path, error))?;
+        let value = serde_json::from_slice(&bytes).map_err(|error| OpenError::Damaged {
+            file: path,
+            offset: 0,
+            what: error.to_string(),
+        })?;
+        Ok(Some(value))
+    }
+
+    fn read_whole(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        let file = self.disk.open_read(path)?;
+        let length = file.len()?.min(MAX_MARK_BYTES);
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        file.read_exact_at(0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<(), OpenError> {
+        let mut bytes = serde_json::to_vec_pretty(value).expect("plain fields always serialise");
+        bytes.push(b'\n');
+        disk::replace(self.disk.as_ref(), &self.root, name, &bytes)
+            .map_err(|error| OpenError::io(self.root.join(name), error))
+    }
+
+    fn id(&self, name: &str, digits: &str) -> Result<u128, OpenError> {
+        let valid = digits.len() == 32;
+        valid.then(|| u128::from_str_radix(digits, 16).ok()).flatten().ok_or_else(|| OpenError::Damaged {
+            file: self.root.join(name),
+            offset: 0,
+            what: "an id is not 32 hexadecimal digits".into(),
+        })
+    }
+
+    pub(super) fn foreign(&self, what: &str) -> OpenError {
+        OpenError::Foreign { directory: self.root.clone(), what: what.into() }
+    }
+}
+
+/// 128 random bits.
+pub(super) fn random_id() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    u128::from_le_bytes(bytes)
+}
+
+fn hex(id: u128) -> String {
+    format!("{id:032x}")
+}
+
+/// The name of a durability mode in configuration and marks.
+fn name(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Always => "always",
+        Durability::Interval => "interval",
+    }
+}

@@ -1,0 +1,236 @@
+//! openraft's log on the WAL.
+//!
+//! Order is the WAL's: votes, entries and truncations enter one queue in the order in which openraft calls.
+//! Only a vote and a truncation are waited for here, because openraft awaits these calls inside its core.
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use futures_util::Stream;
+use futures_util::stream;
+use openraft::entry::RaftEntry;
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use openraft::{EntryPayload, OptionalSend, RaftLogReader};
+use tokio::sync::{oneshot, watch};
+
+use super::payload::{from_record, to_record};
+use super::proposal::Pending;
+use super::types::{Entry, GROUP, LogId, TypeConfig, Vote, from_wal, to_wal, vote_from_wal, vote_to_wal};
+use crate::wal::{self, Wal};
+
+/// Most bytes of entries read at a time for applying.
+const APPLY_READ_BYTES: usize = 1 << 20;
+
+/// Most bytes of entries in one message to a follower; one entry may be larger.
+const REPLICATE_READ_BYTES: usize = 1 << 20;
+
+/// The log of one group. Clones share it.
+#[derive(Clone)]
+pub(super) struct LogStore {
+    wal: Wal,
+    pending: Arc<Pending>,
+    /// Index up to which purging is durable.
+    purged: Arc<watch::Sender<u64>>,
+}
+
+impl LogStore {
+    pub(super) fn new(wal: Wal, pending: Arc<Pending>) -> LogStore {
+        let purged = wal.state(GROUP).purged.map_or(0, |id| id.index);
+        LogStore { wal, pending, purged: Arc::new(watch::Sender::new(purged)) }
+    }
+
+    /// Follows the index up to which purging is durable.
+    pub(super) fn watch_purged(&self) -> watch::Receiver<u64> {
+        self.purged.subscribe()
+    }
+
+    /// Hands something to the WAL and waits until it is durable.
+    async fn durable(&self, hand_over: impl FnOnce(&Wal, wal::Callback)) -> io::Result<()> {
+        let (sender, receiver) = oneshot::channel();
+        hand_over(&self.wal, Box::new(move |result| drop(sender.send(result))));
+        match receiver.await {
+            Ok(result) => result.map_err(io::Error::other),
+            Err(_) => Err(io::Error::other("the log was closed")),
+        }
+    }
+
+    fn read(&self, start: u64, end: u64, budget_bytes: usize) -> io::Result<Vec<Entry>> {
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        let records = self.wal.read(GROUP, start..end, budget_bytes).map_err(io::Error::other)?;
+        records.into_iter().map(from_record).collect()
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = LogStore;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig>> {
+        let state = self.wal.state(GROUP);
+        let purged = state.purged.map(from_wal);
+        Ok(LogState { last_log_id: state.last.map(from_wal).max(purged), last_purged_log_id: purged })
+    }
+
+    async fn get_log_reader(&mut self) -> LogStore {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let vote = vote_to_wal(vote);
+        self.durable(|wal, done| wal.save_vote(GROUP, vote, done)).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        if let Some(id) = committed {
+            self.wal.save_committed(GROUP, to_wal(&id));
+        }
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        Ok(self.wal.state(GROUP).committed.map(from_wal))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut records = Vec::new();
+        // Who votes must survive a power cut in every durability mode.
+        let mut synced = false;
+        for entry in entries {
+            match &entry.payload {
+                EntryPayload::Normal(proposal) => self.pending.appended(entry.index(), proposal),
+                EntryPayload::Membership(_) => synced = true,
+                EntryPayload::Blank => {}
+            }
+            records.push(to_record(&entry));
+        }
+        let done = Box::new(move |result: Result<(), wal::Error>| {
+            callback.io_completed(result.map_err(io::Error::other));
+        });
+        if synced {
+            self.wal.append_synced(GROUP, records, done);
+        } else {
+            self.wal.append(GROUP, records, done);
+        }
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        self.pending.truncated_after(last.as_ref().map(|id| id.index));
+        let last = last.as_ref().map(to_wal);
+        self.durable(|wal, done| wal.truncate_after(GROUP, last, done)).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let purged = Arc::clone(&self.purged);
+        let index = upto.index;
+        // A failure poisons the WAL, which ends the node by its own way.
+        let done = Box::new(move |result: Result<(), wal::Error>| {
+            if result.is_ok() {
+                purged.send_modify(|at| *at = (*at).max(index));
+            }
+        });
+        self.wal.purge_upto(GROUP, to_wal(&upto), done);
+        Ok(())
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<Entry>>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (mut start, end) = self.present(&range);
+        let mut entries = Vec::new();
+        while start < end {
+            let part = self.read(start, end, APPLY_READ_BYTES)?;
+            start = after(&part, start)?;
+            entries.extend(part);
+        }
+        Ok(entries)
+    }
+
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (start, end) = self.present(&range);
+        let parts = Parts { log: self.clone(), next: start, end, part: Vec::new().into_iter() };
+        stream::iter(parts)
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.read(start, end, REPLICATE_READ_BYTES)
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(self.wal.state(GROUP).vote.map(vote_from_wal))
+    }
+}
+
+impl LogStore {
+    /// The part of `range` that the log holds, as `start..end`.
+    fn present(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
+        let state = self.wal.state(GROUP);
+        let start = match range.start_bound() {
+            Bound::Included(at) => *at,
+            Bound::Excluded(at) => at.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(at) => at.saturating_add(1),
+            Bound::Excluded(at) => *at,
+            Bound::Unbounded => u64::MAX,
+        };
+        let first = state.purged.map_or(0, |id| id.index + 1);
+        let after_last = state.last.map_or(0, |id| id.index + 1);
+        (start.max(first), end.min(after_last))
+    }
+}
+
+/// The index after `part`, which was read from `start` on. The log has no holes: nothing there is damage.
+fn after(part: &[Entry], start: u64) -> io::Result<u64> {
+    match part.last() {
+        Some(last) => Ok(last.index() + 1),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, format!("log entry {start} is missing"))),
+    }
+}
+
+/// Entries of a range, read in parts so that a long range does not stand in memory at once.
+struct Parts {
+    log: LogStore,
+    next: u64,
+    end: u64,
+    part: std::vec::IntoIter<Entry>,
+}
+
+impl Iterator for Parts {
+    type Item = io::Result<Entry>;
+
+    fn next(&mut self) -> Option<io::Result<Entry>> {
+        if let Some(entry) = self.part.next() {
+            return Some(Ok(entry));
+        }
+        if self.next >= self.end {
+            return None;
+        }
+        let read = self.log.read(self.next, self.end, APPLY_READ_BYTES);
+        match read.and_then(|part| Ok((after(&part, self.next)?, part))) {
+            Ok((next, part)) => {
+                self.next = next;
+                self.part = part.into_iter();
+                self.part.next().map(Ok)
+            }
+            Err(error) => {
+                self.next = self.end;
+                Some(Err(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What the node does by itself: clean-up of what is due, steering of time, snapshots and purging.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::batcher::Batcher;
+use super::cluster_time::ClusterTime;
+use super::config::SnapshotConfig;
+use super::machine::{Machine, Replica};
+use super::snapshots::Snapshots;
+use super::touches::Touches;
+use super::types::{GROUP, TypeConfig};
+use super::{AdminError, Compaction};
+use crate::clock::Stopwatch;
+use crate::wal::Wal;
+
+/// How often the node looks whether something is due.
+const DUE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often time is steered, touches are flushed and the snapshot policy is asked.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How long a snapshot that could not be taken is left alone before the next try.
+const RETRY_SNAPSHOT: Duration = Duration::from_secs(10);
+
+/// How long compaction waits for openraft and the WAL to follow.
+const FOLLOW_UP: Duration = Duration::from_secs(60);
+
+/// The node's own tasks.
+pub(super) struct Maintenance {
+    pub(super) raft: openraft::Raft<TypeConfig, Machine>,
+    pub(super) replica: Arc<Replica>,
+    pub(super) batcher: Arc<Batcher>,
+    pub(super) touches: Arc<Touches>,
+    pub(super) time: Arc<ClusterTime>,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) wal: Wal,
+    pub(super) purged: watch::Receiver<u64>,
+    pub(super) config: SnapshotConfig,
+    pub(super) keep_bytes: u64,
+    pub(super) last: LastSnapshot,
+}
+
+/// Where the log stood when a snapshot was last taken.
+#[derive(Debug)]
+pub(super) struct LastSnapshot {
+    index: AtomicU64,
+    appended_bytes: AtomicU64,
+    taken: parking_lot::Mutex<Stopwatch>,
+}
+
+impl LastSnapshot {
+    pub(super) fn new(index: u64) -> LastSnapshot {
+        let taken = parking_lot::Mutex::new(Stopwatch::start());
+        LastSnapshot { index: AtomicU64::new(index), appended_bytes: AtomicU64::new(0), taken }
+    }
+}
+
+impl Maintenance {
+    /// Proposes an empty entry when something is due and nothing is being written. An idle store writes nothing.
+    pub(super) async fn expire(&self, stop: CancellationToken) {
+        let mut ticks = interval(DUE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while !stopped_at(&stop, &mut ticks).await {
+            // One entry sweeps a bounded number of keys: go on at once while there are more.
+            while self.something_is_due() && !stop.is_cancelled() {
+                let before = self.replica.applied_index();
+                self.batcher.tick();
+                let applied = self.replica.wait_until(|replica| replica.applied_index() > before);
+                if timeout_at(Instant::now() + SECOND, applied).await.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn something_is_due(&self) -> bool {
+        let due = self.replica.store.read().next_deadline();
+        due.is_some_and(|due| due <= self.time.now())
+    }
+
+    /// Once a second: steers time, flushes touches, takes a snapshot if the policy says so.
+    pub(super) async fn every_second(&self, stop: CancellationToken) {
+        let mut ticks = interval(SECOND);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut retry_at = Instant::now();
+        while !stopped_at(&stop, &mut ticks).await {
+            self.time.steer();
+            self.flush_touches();
+            if Instant::now() >= retry_at && self.snapshot_is_due() {
+                if let Err(error) = self.snapshot_and_purge().await {
+                    tracing::warn!(%error, "no snapshot could be taken; trying again in {RETRY_SNAPSHOT:?}");
+                    retry_at = Instant::now() + RETRY_SNAPSHOT;
+                }
+            }
+        }
+    }
+
+    /// While the store is limited and more than half full, what was read lately matters even if nobody writes.
+    fn flush_touches(&self) {
+        let half_full = {
+            let store = self.replica.store.read();
+            let settings = store.settings();
+            let past_half = |used: u64, limit: u64| limit > 0 && used > limit / 2;
+            past_half(store.bytes(), settings.max_bytes) || past_half(store.len() as u64, settings.max_keys)
+        };
+        if half_full && !self.touches.is_empty() {
+            self.batcher.tick();
+        } else if !half_full {
+            self.touches.forget();
+        }
+    }
+
+    fn snapshot_is_due(&self) -> bool {
+        let entries = self.replica.applied_index().saturating_sub(self.last.index.load(Ordering::Relaxed));
+        if entries == 0 {
+            return false;
+        }
+        let bytes = self.wal.stats().appended_bytes - self.last.appended_bytes.load(Ordering::Relaxed);
+        let age_s = self.last.taken.lock().elapsed().as_secs();
+        entries >= self.config.every_entries || bytes >= self.config.every_bytes || age_s >= self.config.every_s
+    }
+
+    async fn snapshot_and_purge(&self) -> Result<(), AdminError> {
+        let index = self.take_snapshot().await?;
+        let oldest = self.snapshots.oldest_index().map_err(|error| AdminError::from(&error))?.unwrap_or(0);
+        let keep_from = self.wal.index_behind(GROUP, self.keep_bytes).unwrap_or(0);
+        self.purge(oldest.min(keep_from).min(index)).await
+    }
+
+    /// Takes a snapshot now, rolls and purges the log to it.
+    pub(super) async fn compact(&self) -> Result<Compaction, AdminError> {
+        let stopwatch = Stopwatch::start();
+        let bytes_before = self.wal.stats().bytes;
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.wal.roll(Box::new(move |result| drop(sender.send(result))));
+        match receiver.await {
+            Ok(Ok(())) => {}
+            Ok(Err(crate::wal::Error::NoSpace { .. })) => return Err(AdminError::OutOfDisk),
+            Ok(Err(error)) => return Err(AdminError::Failed(error.to_string())),
+            Err(_) => return Err(AdminError::Unavailable),
+        }
+        let index = self.take_snapshot().await?;
+        self.purge(index).await?;
+        self.purged_to(index).await?;
+        Ok(Compaction {
+            bytes_before,
+            bytes_after: self.wal.stats().bytes,
+            index,
+            snapshot_bytes: self.snapshots.current().map_or(0, |snapshot| snapshot.snapshot.bytes),
+            duration: stopwatch.elapsed(),
+        })
+    }
+
+    /// Takes a snapshot and has openraft adopt it. Returns its index.
+    async fn take_snapshot(&self) -> Result<u64, AdminError> {
+        let appended_bytes = self.wal.stats().appended_bytes;
+        let stopwatch = Stopwatch::start();
+        let taken = self.snapshots.take(&self.replica).await.map_err(|error| AdminError::from(&error))?;
+        let snapshot = taken.ok_or(AdminError::Busy)?;
+        let index = snapshot.meta.last_log_id.map_or(0, |id| id.index);
+        self.last.index.store(index, Ordering::Relaxed);
+        self.last.appended_bytes.store(appended_bytes, Ordering::Relaxed);
+        *self.last.taken.lock() = Stopwatch::start();
+        self.raft.trigger().snapshot().await.map_err(|_| AdminError::Unavailable)?;
+        let wait = self.raft.wait(Some(FOLLOW_UP));
+        let adopted = wait.metrics(
+            |metrics| metrics.snapshot.is_some_and(|id| id.index >= index),
+            "the snapshot is adopted",
+        );
+        adopted.await.map_err(|error| AdminError::Failed(error.to_string()))?;
+        let bytes = snapshot.snapshot.bytes;
+        tracing::info!(index, bytes, duration_ms = stopwatch.elapsed().as_millis() as u64, "snapshot taken");
+        Ok(index)
+    }
+
+    async fn purge(&self, upto: u64) -> Result<(), AdminError> {
+        if upto <= *self.purged.borrow() {
+            return Ok(());
+        }
+        self.raft.trigger().purge_log(upto).await.map_err(|_| AdminError::Unavailable)
+    }
+
+    async fn purged_to(&self, index: u64) -> Result<(), AdminError> {
+        let mut purged = self.purged.clone();
+        let reached = purged.wait_for(|at| *at >= index);
+        match timeout_at(Instant::now() + FOLLOW_UP, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(AdminError::Failed("the log was not purged in time".into())),
+        }
+    }
+}
+
+/// Waits for the next tick; whether the node stops instead.
+async fn stopped_at(stop: &CancellationToken, ticks: &mut tokio::time::Interval) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => true,
+        _ = ticks.tick() => false,
+    }
+}

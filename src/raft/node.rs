@@ -1,0 +1,254 @@
+//! The handle on a running node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::WatchReceiver;
+use parking_lot::Mutex;
+use tokio::time::{Instant, interval, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::batcher::Batcher;
+use super::cluster_time::ClusterTime;
+use super::identity::Directory;
+use super::machine::{Machine, Replica};
+use super::maintenance::Maintenance;
+use super::open::{self, Options};
+use super::touches::Touches;
+use super::types::{GROUP, TypeConfig};
+use super::{AdminError, Compaction, Failure, OpenError, ReadError, Status, StoreStatus, WriteError};
+use crate::disk::Lock;
+use crate::model::{Answer, NodeId, Outcome, Query, Timestamp, Touch, Transaction};
+use crate::wal::{self, Wal};
+
+/// How often the core's and the log's health is looked at.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How sure a read is to see the latest acknowledged write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Certain.
+    #[default]
+    Linearizable,
+    /// Certain as long as clocks run at about the same rate.
+    Lease,
+    /// What this node has, with its own idea of the time.
+    Stale,
+}
+
+/// An answer and the cluster time to count remaining times to live from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The answer.
+    pub answer: Answer,
+    /// Cluster time of the answer; not before any deadline that it treats as passed.
+    pub now: Timestamp,
+}
+
+/// A node of a cluster. Cheap to clone; clones are the same node.
+#[derive(Clone)]
+pub struct Node(Arc<Parts>);
+
+pub(super) struct Parts {
+    pub(super) identity: wal::Identity,
+    pub(super) raft: openraft::Raft<TypeConfig, Machine>,
+    pub(super) replica: Arc<Replica>,
+    pub(super) batcher: Arc<Batcher>,
+    pub(super) touches: Arc<Touches>,
+    pub(super) time: Arc<ClusterTime>,
+    pub(super) maintenance: Arc<Maintenance>,
+    pub(super) wal: Wal,
+    pub(super) directory: Directory,
+    pub(super) lock: Mutex<Option<Lock>>,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+impl Node {
+    pub(super) fn new(parts: Parts) -> Node {
+        Node(Arc::new(parts))
+    }
+
+    /// Opens the node in `options.data_dir`; a new directory becomes the sole voter of a new cluster. Returns when
+    /// the node serves. Must be called on the runtime on which raft is to live.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing on disk is changed by a refusal.
+    pub async fn open(options: Options) -> Result<Node, OpenError> {
+        open::open(options).await
+    }
+
+    /// Writes. The outcomes are those of the commands, in order.
+    ///
+    /// # Errors
+    /// After any but [`WriteError::UnknownOutcome`] nothing was applied.
+    pub async fn write(&self, transaction: Transaction, deadline: Instant) -> Result<Vec<Outcome>, WriteError> {
+        self.0.batcher.write(transaction, Vec::new(), deadline).await.map(|reply| reply.outcomes)
+    }
+
+    /// Answers a query with the asked consistency.
+    ///
+    /// The sole voter of a cluster needs no barrier: what it acknowledged it has applied.
+    ///
+    /// # Errors
+    /// [`ReadError::Timeout`] if the deadline passed first; [`ReadError::Unavailable`] while stopping.
+    pub async fn read(&self, query: Query, consistency: Consistency, deadline: Instant) -> Result<Read, ReadError> {
+        if self.0.stop.is_cancelled() {
+            return Err(ReadError::Unavailable);
+        }
+        let mut read = self.look(&query, consistency);
+        if consistency != Consistency::Stale
+            && let Some(passed) = passed_deadline(&read.answer, read.now)
+        {
+            self.reach(passed, deadline).await?;
+            read = self.look(&query, consistency);
+        }
+        self.note_read(&read.answer);
+        Ok(read)
+    }
+
+    /// Reads the store as it is. `now` of the result may be ahead of the store's: see [`Node::read`].
+    fn look(&self, query: &Query, consistency: Consistency) -> Read {
+        let store = self.0.replica.store.read();
+        let state_now = store.now();
+        let presence_at = match consistency {
+            Consistency::Linearizable | Consistency::Lease => state_now,
+            Consistency::Stale => state_now.max(self.0.time.now()),
+        };
+        let answer = store.read(presence_at, query);
+        drop(store);
+        let now = if has_deadline(&answer) { state_now.max(self.0.time.now()) } else { state_now };
+        Read { answer, now }
+    }
+
+    /// A deadline has passed on the leader's clock but not yet in the store. Waits until it has: one entry serves all
+    /// who wait, and once the key was seen absent it stays absent.
+    async fn reach(&self, passed: Timestamp, deadline: Instant) -> Result<(), ReadError> {
+        self.0.batcher.tick();
+        let reached = self.0.replica.wait_until(|replica| replica.now() >= passed);
+        timeout_at(deadline, reached).await.map_err(|_| ReadError::Timeout)
+    }
+
+    fn note_read(&self, answer: &Answer) {
+        if let Answer::Value(Some(found)) = answer {
+            self.0.touches.note(Touch { slot: found.slot, version: found.version });
+        }
+    }
+
+    /// Takes a snapshot and purges the log to it, now.
+    ///
+    /// # Errors
+    /// [`AdminError::Busy`] if a snapshot is being taken already.
+    pub async fn compact(&self) -> Result<Compaction, AdminError> {
+        self.0.maintenance.compact().await
+    }
+
+    /// The node's place in the cluster and in the log.
+    pub fn status(&self) -> Status {
+        let metrics = self.0.raft.metrics().borrow_watched().clone();
+        let index = |id: Option<super::types::LogId>| id.map_or(0, |id| id.index);
+        let state = self.0.wal.state(GROUP);
+        Status {
+            node: NodeId(self.0.identity.node),
+            cluster: self.0.identity.cluster,
+            role: match metrics.state {
+                openraft::ServerState::Leader => "leader",
+                openraft::ServerState::Follower => "follower",
+                openraft::ServerState::Candidate => "candidate",
+                _ => "learner",
+            },
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(NodeId),
+            last_log_index: state.last.map_or(0, |id| id.index),
+            commit_index: index(metrics.local_committed),
+            applied_index: self.0.replica.applied_index(),
+            snapshot_index: index(metrics.snapshot),
+            purged_index: state.purged.map_or(0, |id| id.index),
+            level: self.0.replica.store.read().level(),
+            clock_offset_ms: self.0.time.offset_ms(),
+            ready: !self.0.stop.is_cancelled() && self.failure().is_none(),
+            wal: self.0.wal.stats(),
+        }
+    }
+
+    /// The store's replicated figures.
+    pub fn store_status(&self) -> StoreStatus {
+        let store = self.0.replica.store.read();
+        let settings = store.settings();
+        let counters = store.counters();
+        StoreStatus {
+            keys: store.len() as u64,
+            bytes: store.bytes(),
+            max_bytes: settings.max_bytes,
+            max_keys: settings.max_keys,
+            eviction: settings.eviction,
+            max_value_bytes: settings.max_value_bytes,
+            revision: store.revision(),
+            evictions: counters.evictions,
+            expirations: counters.expirations,
+        }
+    }
+
+    /// Resolves when the node cannot go on: the raft core is dead or the log poisoned.
+    pub async fn failed(&self) -> Failure {
+        let mut ticks = interval(HEALTH_INTERVAL);
+        loop {
+            ticks.tick().await;
+            if let Some(failure) = self.failure() {
+                return failure;
+            }
+        }
+    }
+
+    fn failure(&self) -> Option<Failure> {
+        if let Some(error) = self.0.wal.poisoned() {
+            return Some(Failure::Log(error));
+        }
+        let metrics = self.0.raft.metrics();
+        let running = metrics.borrow_watched().running_state.clone();
+        running.err().map(|fatal| Failure::Core(fatal.to_string()))
+    }
+
+    /// Stops: takes no more, lets go of raft, flushes and closes the log, and unlocks the directory.
+    pub async fn close(self) {
+        let parts = &self.0;
+        parts.stop.cancel();
+        parts.batcher.close();
+        parts.tasks.close();
+        parts.tasks.wait().await;
+        if let Err(error) = parts.raft.shutdown().await {
+            tracing::warn!(%error, "the raft core did not stop cleanly");
+        }
+        let wal = parts.wal.clone();
+        let closed = tokio::task::spawn_blocking(move || wal.close()).await;
+        match closed {
+            Ok(Ok(())) => {
+                if let Err(error) = parts.directory.mark_stopped() {
+                    tracing::warn!(%error, "the mark of a running node could not be removed");
+                }
+            }
+            Ok(Err(error)) => tracing::error!(%error, "the log did not close cleanly"),
+            Err(error) => tracing::error!(%error, "the log did not close"),
+        }
+        drop(parts.lock.lock().take());
+    }
+}
+
+/// Whether a deadline in the answer has passed at `now`, and which is the last such.
+fn passed_deadline(answer: &Answer, now: Timestamp) -> Option<Timestamp> {
+    deadlines(answer).filter(|deadline| *deadline <= now).max()
+}
+
+fn has_deadline(answer: &Answer) -> bool {
+    deadlines(answer).next().is_some()
+}
+
+fn deadlines(answer: &Answer) -> impl Iterator<Item = Timestamp> + '_ {
+    let (one, many) = match answer {
+        Answer::Value(found) => (found.as_ref().and_then(|found| found.deadline), &[][..]),
+        Answer::Item(item) => (item.as_ref().and_then(|item| item.deadline), &[][..]),
+        Answer::Page(page) => (None, &page.items[..]),
+    };
+    one.into_iter().chain(many.iter().filter_map(|item| item.deadline))
+}

@@ -1,0 +1,200 @@
+//! The folder of snapshots, `data/snapshots`.
+//!
+//! A file under the name of a snapshot was written whole, synced and verified before it got that name. What is still
+//! being written has a temporary name, and what of that a crash left behind is removed at the next start. A name
+//! that is neither is left alone.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::error::Error;
+use super::load::{self, Loaded};
+use super::name;
+use super::receive::Receiving;
+use super::temporary::{Temporary, is_temporary};
+use super::verify::verify;
+use crate::disk::Disk;
+use crate::wal::LogId;
+
+/// A folder of snapshots. Cheap to clone; clones are the same folder.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    /// Snapshots that this process wrote or read whole and found valid.
+    valid: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+/// A snapshot that is there; whether it is valid was not looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// The last entry in it, by its name.
+    pub last_log: LogId,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Folder {
+    /// Opens the folder, creates it if need be, and removes what unfinished snapshots left.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Folder, Error> {
+        disk.create_dir_all(dir).map_err(Error::io("creating", dir))?;
+        for name in disk.read_dir(dir).map_err(Error::io("listing", dir))? {
+            if is_temporary(&name) {
+                let path = dir.join(name);
+                disk.remove(&path).map_err(Error::io("removing", &path))?;
+            }
+        }
+        Ok(Folder { disk, dir: dir.to_owned(), valid: Arc::default() })
+    }
+
+    /// The snapshots that are there by name, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn list(&self) -> Result<Vec<Found>, Error> {
+        let mut names = self.disk.read_dir(&self.dir).map_err(Error::io("listing", &self.dir))?;
+        names.sort_unstable();
+        let snapshots = names.iter().rev().filter_map(|name| Some((name, name::parse(name)?)));
+        let found = snapshots.map(|(name, last_log)| {
+            let path = self.dir.join(name);
+            let file = self.disk.open_read(&path).map_err(Error::io("opening", &path))?;
+            let bytes = file.len().map_err(Error::io("reading", &path))?;
+            Ok(Found { path, last_log, bytes })
+        });
+        found.collect()
+    }
+
+    /// Loads the newest snapshot that is valid. `None` if there are no snapshots at all.
+    ///
+    /// Older ones stand in for those that are damaged or cannot be read; [`Loaded::damaged`] says why.
+    ///
+    /// # Errors
+    /// [`Error::NoneValid`] if there are some and none can be used. [`Error::WrongCluster`] and
+    /// [`Error::LevelTooHigh`] at the first such snapshot: an older one does not help.
+    pub fn load_newest(&self, cluster: u128) -> Result<Option<Loaded>, Error> {
+        let mut damaged = Vec::new();
+        for found in self.list()? {
+            match self.load(&found, cluster) {
+                Ok(loaded) => return Ok(Some(Loaded { damaged, ..loaded })),
+                Err(error @ (Error::WrongCluster { .. } | Error::LevelTooHigh { .. })) => return Err(error),
+                Err(error) => damaged.push(error),
+            }
+        }
+        if damaged.is_empty() { Ok(None) } else { Err(Error::NoneValid(damaged)) }
+    }
+
+    /// Loads one of the snapshots.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] with file and offset, [`Error::Io`], [`Error::WrongCluster`], [`Error::LevelTooHigh`].
+    pub fn load(&self, found: &Found, cluster: u128) -> Result<Loaded, Error> {
+        let loaded = load::load(&*self.disk, &found.path, cluster)?;
+        named(found, loaded.meta.last_log)?;
+        self.note_valid(found.path.clone());
+        Ok(loaded)
+    }
+
+    /// Removes all snapshots older than the newest `keep` valid ones (at least one), and returns those.
+    ///
+    /// What this process has not yet read whole is verified first. While fewer than `keep` are valid, nothing is
+    /// removed; damaged ones go once they are older than those kept.
+    ///
+    /// # Errors
+    /// [`Error::Io`]. The snapshots to be kept are untouched in any case.
+    pub fn retain(&self, keep: usize) -> Result<Vec<Found>, Error> {
+        let mut kept = Vec::new();
+        let mut removed = false;
+        for found in self.list()? {
+            if kept.len() < keep.max(1) {
+                if self.is_valid(&found)? {
+                    kept.push(found);
+                }
+                continue;
+            }
+            self.disk.remove(&found.path).map_err(Error::io("removing", &found.path))?;
+            self.valid.lock().remove(&found.path);
+            removed = true;
+        }
+        if removed {
+            self.disk.sync_dir(&self.dir).map_err(Error::io("syncing", &self.dir))?;
+        }
+        Ok(kept)
+    }
+
+    /// Begins to take in a snapshot of `bytes` from elsewhere. There is one at a time.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] if it does not fit, [`Error::Io`].
+    pub fn receive(&self, bytes: u64) -> Result<Receiving, Error> {
+        self.reserve(bytes)?;
+        Ok(Receiving::new(self.temporary("receive")?, bytes))
+    }
+
+    /// Verifies a snapshot that has arrived whole, and makes it one of the folder's.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`], [`Error::WrongCluster`], [`Error::LevelTooHigh`], [`Error::Io`]. What arrived is gone then.
+    pub fn accept(&self, received: Receiving, cluster: u128) -> Result<Found, Error> {
+        self.publish(received.whole()?, cluster)
+    }
+
+    /// Whether a snapshot of about `bytes` may be begun: 1.2 times that must be free.
+    pub(super) fn reserve(&self, bytes: u64) -> Result<(), Error> {
+        let space =
+            self.disk.space(&self.dir).map_err(Error::io("asking for the free space of", &self.dir))?;
+        let (needed_bytes, free_bytes) = (bytes.saturating_add(bytes / 5), space.free_bytes);
+        if free_bytes < needed_bytes { Err(Error::NoSpace { needed_bytes, free_bytes }) } else { Ok(()) }
+    }
+
+    /// Creates an unfinished snapshot. There is one at a time for each `purpose`.
+    pub(super) fn temporary(&self, purpose: &str) -> Result<Temporary, Error> {
+        Temporary::create(&self.disk, &self.dir, purpose)
+    }
+
+    /// Verifies an unfinished snapshot whose content was synced, and gives it its name.
+    pub(super) fn publish(&self, temporary: Temporary, cluster: u128) -> Result<Found, Error> {
+        let summary = verify(&*self.disk, temporary.path())?;
+        summary.meta.belongs_to(cluster, temporary.path())?;
+        let last_log = summary.meta.last_log;
+        let path = temporary.publish(&name::name(last_log))?;
+        self.note_valid(path.clone());
+        Ok(Found { path, last_log, bytes: summary.bytes })
+    }
+
+    fn is_valid(&self, found: &Found) -> Result<bool, Error> {
+        if self.valid.lock().contains(&found.path) {
+            return Ok(true);
+        }
+        let verified = verify(&*self.disk, &found.path);
+        match verified.and_then(|summary| named(found, summary.meta.last_log)) {
+            Ok(()) => self.note_valid(found.path.clone()),
+            Err(Error::Corrupt { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    fn note_valid(&self, path: PathBuf) {
+        self.valid.lock().insert(path);
+    }
+}
+
+/// Whether a snapshot bears the name of what is in it.
+fn named(found: &Found, last_log: LogId) -> Result<(), Error> {
+    if found.last_log == last_log {
+        return Ok(());
+    }
+    Err(Error::corrupt(
+        &found.path,
+        0,
+        format!("it bears the name of another: its own is {}", name::name(last_log)),
+    ))
+}

@@ -1,0 +1,77 @@
+//! What a node says of itself.
+
+use std::time::Duration;
+
+use crate::model::{Eviction, Level, NodeId};
+use crate::wal;
+
+/// A node's place in the cluster and in the log.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// This node.
+    pub node: NodeId,
+    /// Its cluster.
+    pub cluster: u128,
+    /// `leader`, `follower`, `candidate` or `learner`.
+    pub role: &'static str,
+    /// The term it knows.
+    pub term: u64,
+    /// Who leads, if it knows.
+    pub leader: Option<NodeId>,
+    /// Last entry of its log.
+    pub last_log_index: u64,
+    /// Last entry it knows to be committed.
+    pub commit_index: u64,
+    /// Last entry in its store.
+    pub applied_index: u64,
+    /// Last entry in its newest snapshot, 0 if it has none.
+    pub snapshot_index: u64,
+    /// Up to where its log was purged.
+    pub purged_index: u64,
+    /// The level in its store.
+    pub level: Level,
+    /// How far its wall clock is ahead of cluster time, in milliseconds.
+    pub clock_offset_ms: i64,
+    /// Whether it serves requests.
+    pub ready: bool,
+    /// Its log on disk.
+    pub wal: wal::Stats,
+}
+
+/// The store's replicated figures.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreStatus {
+    /// Keys, expired ones included that were not swept yet.
+    pub keys: u64,
+    /// Accounted bytes.
+    pub bytes: u64,
+    /// Limit of accounted bytes, 0 for none.
+    pub max_bytes: u64,
+    /// Limit of keys, 0 for none.
+    pub max_keys: u64,
+    /// What makes room.
+    pub eviction: Eviction,
+    /// Longest value in bytes.
+    pub max_value_bytes: u64,
+    /// The store's revision.
+    pub revision: u64,
+    /// Keys evicted since the cluster was created.
+    pub evictions: u64,
+    /// Keys expired since the cluster was created.
+    pub expirations: u64,
+}
+
+/// What a compaction achieved.
+#[derive(Clone, Copy, Debug)]
+pub struct Compaction {
+    /// Bytes of log records before.
+    pub bytes_before: u64,
+    /// Bytes of log records after.
+    pub bytes_after: u64,
+    /// Last entry in the new snapshot.
+    pub index: u64,
+    /// Length of the new snapshot.
+    pub snapshot_bytes: u64,
+    /// How long it took.
+    pub duration: Duration,
+}

@@ -1,0 +1,153 @@
+//! The raft floor against openraft's own suite, and a whole node on a manual clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::log_store::LogStore;
+use super::machine::{Applied, Machine, Replica};
+use super::open::Options;
+use super::proposal::Pending;
+use super::snapshot::Folder;
+use super::snapshots::Snapshots;
+use super::types::TypeConfig;
+use super::{Config, Consistency, Node, SnapshotConfig};
+use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::disk::Real;
+use crate::model::{Answer, Command, Condition, Expiry, Key, Outcome, Query, Settings, Timestamp, Transaction, Ttl};
+use crate::store::Store;
+use crate::wal::{self, Wal};
+
+const CLUSTER: u128 = 7;
+
+struct OnDisk;
+
+impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for OnDisk {
+    async fn build(&self) -> Result<(TempDir, LogStore, Machine), StorageError<TypeConfig>> {
+        let directory = TempDir::new().expect("a temporary directory");
+        let disk = Arc::new(Real);
+        let identity = wal::Identity { cluster: CLUSTER, node: 1, incarnation: 1 };
+        let config = wal::Config { segment_bytes: 64 << 10, ..wal::Config::default() };
+        let wal = Wal::open(disk.clone(), &directory.path().join("wal"), identity, config).expect("a new log");
+        let pending = Arc::new(Pending::default());
+        let replica = Replica::new(Store::new(), Applied::default(), Arc::clone(&pending), wal.clone());
+        let folder = Folder::open(disk, &directory.path().join("snapshots")).expect("a new folder");
+        let snapshots = Snapshots::new(folder, CLUSTER, 1 << 20, None).expect("no snapshot to read");
+        let machine = Machine::new(Arc::new(replica), Arc::new(snapshots));
+        Ok((directory, LogStore::new(wal, pending), machine))
+    }
+}
+
+/// openraft's storage suite on the real log store and state machine.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openrafts_suite_passes() {
+    Suite::<TypeConfig, LogStore, Machine, OnDisk, TempDir>::test_all(OnDisk).await.expect("the suite");
+}
+
+fn options(directory: &TempDir, clock: Arc<dyn Clock>) -> Options {
+    Options {
+        data_dir: directory.path().to_owned(),
+        raft: Config::default(),
+        wal: wal::Config { segment_bytes: 1 << 20, ..wal::Config::default() },
+        wal_keep_bytes: 256 << 20,
+        snapshot: SnapshotConfig::default(),
+        seed: Settings::default(),
+        clock,
+        disk: Arc::new(Real),
+    }
+}
+
+fn key(name: &'static str) -> Key {
+    Key::new(name).expect("a short key")
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(10)
+}
+
+async fn set(node: &Node, name: &'static str, value: &'static str, expiry: Expiry) -> Outcome {
+    let command = Command::Set { key: key(name), value: value.into(), expiry, condition: Condition::Always };
+    node.write(Transaction::single(command), soon()).await.expect("a write")[0]
+}
+
+async fn get(node: &Node, name: &'static str) -> Option<String> {
+    let read = node.read(Query::Get(key(name)), Consistency::Linearizable, soon()).await.expect("a read");
+    let Answer::Value(found) = read.answer else { panic!("a value was asked for") };
+    found.map(|found| String::from_utf8(found.value.to_vec()).expect("text"))
+}
+
+async fn ttl_ms(node: &Node, name: &'static str) -> Option<u64> {
+    let read = node.read(Query::Describe(key(name)), Consistency::Linearizable, soon()).await.expect("a read");
+    let Answer::Item(item) = read.answer else { panic!("an item was asked for") };
+    item.and_then(|item| item.deadline).map(|deadline| deadline.millis_since(read.now))
+}
+
+fn after(ms: u64) -> Expiry {
+    Expiry::After(Ttl::from_millis(ms).expect("in range"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_acknowledged_is_there_after_a_restart_and_a_compaction() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let node = Node::open(options(&directory, Arc::new(SystemClock))).await.expect("a new node");
+    assert!(matches!(set(&node, "a", "1", Expiry::Never).await, Outcome::Written { created: true, .. }));
+    for _ in 0..100 {
+        set(&node, "a", "1", Expiry::Never).await;
+    }
+    let compaction = node.compact().await.expect("compaction");
+    assert!(compaction.bytes_after < compaction.bytes_before, "{compaction:?}");
+    set(&node, "b", "2", Expiry::Never).await;
+    let revision = node.store_status().revision;
+    node.close().await;
+
+    let node = Node::open(options(&directory, Arc::new(SystemClock))).await.expect("a known node");
+    assert_eq!(get(&node, "a").await.as_deref(), Some("1"));
+    assert_eq!(get(&node, "b").await.as_deref(), Some("2"));
+    assert_eq!(node.store_status().revision, revision);
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wall_clock_stepped_by_an_hour_moves_no_ttl() {
+    const NOW: u64 = 1_700_000_000_000;
+    const HOUR_MS: u64 = 3_600_000;
+    let directory = TempDir::new().expect("a temporary directory");
+    let clock = Arc::new(ManualClock::new(Timestamp(NOW)));
+    let node = Node::open(options(&directory, clock.clone())).await.expect("a new node");
+    set(&node, "k", "v", after(60_000)).await;
+    for wall in [NOW + HOUR_MS, NOW - HOUR_MS, NOW] {
+        clock.set_wall(Timestamp(wall));
+        assert_eq!(ttl_ms(&node, "k").await, Some(60_000), "after a step to {wall}");
+        set(&node, "other", "v", Expiry::Never).await;
+        assert_eq!(ttl_ms(&node, "k").await, Some(60_000), "after a write in the stepped time");
+    }
+    clock.advance(Duration::from_millis(59_000));
+    assert!(ttl_ms(&node, "k").await.is_some_and(|left| (1..=1_030).contains(&left)), "a second is left");
+    clock.advance(Duration::from_millis(1_100));
+    assert_eq!(get(&node, "k").await, None, "the deadline has passed");
+    node.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_store_writes_nothing_and_sweeps_what_is_due() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000_000)));
+    let node = Node::open(options(&directory, clock.clone())).await.expect("a new node");
+    set(&node, "k", "v", after(1_000)).await;
+    let before = node.status().last_log_index;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(node.status().last_log_index, before, "nothing is due");
+    clock.advance(Duration::from_secs(2));
+    let swept = async {
+        while node.store_status().keys > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), swept).await.expect("the background sweep");
+    assert_eq!(node.store_status().expirations, 1);
+    node.close().await;
+}
