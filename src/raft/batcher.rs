@@ -20,9 +20,10 @@ use super::WriteError;
 use super::cluster_time::ClusterTime;
 use super::machine::Machine;
 use super::proposal::{Batch, Caller, Proposal, Reply};
+use super::replica::Replica;
 use super::touches::Touches;
 use super::types::{self, TypeConfig};
-use crate::model::{Level, LogEntry, Query, Transaction, codec};
+use crate::model::{LogEntry, Query, Transaction, codec};
 use crate::wal::{Room, Wal};
 
 /// Commands after which an entry is full. A larger transaction travels alone.
@@ -42,6 +43,8 @@ const BUDGET_BYTES: usize = 64 << 20;
 
 /// What a transaction costs of the budget beside its keys and values.
 const TRANSACTION_OVERHEAD: usize = 256;
+
+type Raft = openraft::Raft<TypeConfig, Machine>;
 
 /// Takes transactions of callers and proposes entries.
 pub(super) struct Batcher {
@@ -120,7 +123,11 @@ impl Batcher {
         self.filled.notify_one();
     }
 
-    async fn admit(&self, transaction: &Transaction, deadline: Instant) -> Result<OwnedSemaphorePermit, WriteError> {
+    async fn admit(
+        &self,
+        transaction: &Transaction,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, WriteError> {
         let cost = (transaction.size() + TRANSACTION_OVERHEAD).min(BUDGET_BYTES);
         let cost = u32::try_from(cost).expect("the budget is far below 2^32 bytes");
         if let Ok(permit) = Arc::clone(&self.budget).try_acquire_many_owned(cost) {
@@ -159,12 +166,12 @@ impl Batcher {
     }
 
     /// Proposes until closed. One task runs this.
-    pub(super) async fn run(&self, raft: openraft::Raft<TypeConfig, Machine>, time: Arc<ClusterTime>) {
+    pub(super) async fn run(&self, raft: Raft, time: Arc<ClusterTime>, replica: Arc<Replica>) {
         while let Some(()) = self.wanted().await {
             let Ok(place) = Arc::clone(&self.window).acquire_owned().await else { return };
             let (transactions, callers) = self.drain();
             let touches = self.touches.take(ENTRY_TOUCHES);
-            let entry = LogEntry { level: Level::LATEST, at: time.now(), touches, transactions };
+            let entry = LogEntry { level: replica.level(), at: time.now(), touches, transactions };
             let proposal = Proposal::waited_for(codec::encode(&entry), Batch { callers, _window: place });
             let refused = proposal.clone();
             let reply = types::Reply::new(move |result: openraft::raft::ClientWriteResult<TypeConfig>| {

@@ -123,6 +123,9 @@ pub enum Failure {
     /// The raft core is dead.
     #[error("the raft core stopped: {0}")]
     Core(String),
+    /// The log holds what only a newer version understands.
+    #[error("{0}; start a newer version")]
+    LevelTooHigh(String),
     /// The log could not be written; what is on disk after that is not known.
     #[error("the log failed: {0}")]
     Log(wal::Error),
@@ -140,7 +143,9 @@ impl From<&snapshot::Error> for AdminError {
 impl From<wal::Error> for OpenError {
     fn from(error: wal::Error) -> OpenError {
         match error {
-            wal::Error::Corrupt { file, offset, what } => OpenError::Damaged { file: file.into(), offset, what },
+            wal::Error::Corrupt { file, offset, what } => {
+                OpenError::Damaged { file: file.into(), offset, what }
+            }
             wal::Error::NoSpace { file } => OpenError::NoSpace(file.into()),
             wal::Error::Io { file, source, operation } => {
                 let source = io::Error::new(source.kind(), format!("{operation}: {source}"));

@@ -99,12 +99,16 @@ impl Directory {
                 incarnation: self.id(NODE, &node.incarnation)?,
             };
             if self.names(&self.wal())?.is_empty() {
-                return Err(self.foreign("node.json is there but its log (wal/) is not: restore both together"));
+                return Err(
+                    self.foreign("node.json is there but its log (wal/) is not: restore both together")
+                );
             }
             return Ok(Some(identity));
         }
         if !self.names(&self.snapshots())?.is_empty() {
-            return Err(self.foreign("there are snapshots but no node.json: restore it, or use an empty directory"));
+            return Err(
+                self.foreign("there are snapshots but no node.json: restore it, or use an empty directory")
+            );
         }
         Ok(None)
     }
@@ -159,7 +163,8 @@ impl Directory {
     /// Which start of the machine this is; empty where the kernel does not say.
     fn boot_id(&self) -> String {
         let mut buffer = [0; 64];
-        let read = self.disk.open_read(Path::new(KERNEL_BOOT_ID)).and_then(|file| file.read_at(0, &mut buffer));
+        let read =
+            self.disk.open_read(Path::new(KERNEL_BOOT_ID)).and_then(|file| file.read_at(0, &mut buffer));
         let length = read.unwrap_or(0);
         String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).trim().to_owned()
     }

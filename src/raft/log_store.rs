@@ -110,7 +110,11 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             }
             records.push(to_record(&entry));
         }
+        let pending = Arc::clone(&self.pending);
         let done = Box::new(move |result: Result<(), wal::Error>| {
+            if result.is_err() {
+                pending.abandon();
+            }
             callback.io_completed(result.map_err(io::Error::other));
         });
         if synced {

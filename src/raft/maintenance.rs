@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
 use super::config::SnapshotConfig;
-use super::machine::{Machine, Replica};
+use super::machine::Machine;
+use super::replica::Replica;
 use super::snapshots::Snapshots;
 use super::touches::Touches;
 use super::types::{GROUP, TypeConfig};
@@ -123,7 +124,9 @@ impl Maintenance {
         }
         let bytes = self.wal.stats().appended_bytes - self.last.appended_bytes.load(Ordering::Relaxed);
         let age_s = self.last.taken.lock().elapsed().as_secs();
-        entries >= self.config.every_entries || bytes >= self.config.every_bytes || age_s >= self.config.every_s
+        entries >= self.config.every_entries
+            || bytes >= self.config.every_bytes
+            || age_s >= self.config.every_s
     }
 
     async fn snapshot_and_purge(&self) -> Result<(), AdminError> {

@@ -25,6 +25,7 @@ mod open;
 mod payload;
 mod peer;
 mod proposal;
+mod replica;
 pub mod snapshot;
 mod snapshots;
 mod status;

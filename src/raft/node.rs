@@ -12,12 +12,12 @@ use tokio_util::task::TaskTracker;
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
 use super::identity::Directory;
-use super::machine::{Machine, Replica};
+use super::machine::Machine;
 use super::maintenance::Maintenance;
-use super::open::{self, Options};
+use super::replica::Replica;
 use super::touches::Touches;
 use super::types::{GROUP, TypeConfig};
-use super::{AdminError, Compaction, Failure, OpenError, ReadError, Status, StoreStatus, WriteError};
+use super::{AdminError, Compaction, Failure, ReadError, Status, StoreStatus, WriteError};
 use crate::disk::Lock;
 use crate::model::{Answer, NodeId, Outcome, Query, Timestamp, Touch, Transaction};
 use crate::wal::{self, Wal};
@@ -70,20 +70,15 @@ impl Node {
         Node(Arc::new(parts))
     }
 
-    /// Opens the node in `options.data_dir`; a new directory becomes the sole voter of a new cluster. Returns when
-    /// the node serves. Must be called on the runtime on which raft is to live.
-    ///
-    /// # Errors
-    /// See [`OpenError`]; nothing on disk is changed by a refusal.
-    pub async fn open(options: Options) -> Result<Node, OpenError> {
-        open::open(options).await
-    }
-
     /// Writes. The outcomes are those of the commands, in order.
     ///
     /// # Errors
     /// After any but [`WriteError::UnknownOutcome`] nothing was applied.
-    pub async fn write(&self, transaction: Transaction, deadline: Instant) -> Result<Vec<Outcome>, WriteError> {
+    pub async fn write(
+        &self,
+        transaction: Transaction,
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, WriteError> {
         self.0.batcher.write(transaction, Vec::new(), deadline).await.map(|reply| reply.outcomes)
     }
 
@@ -93,7 +88,12 @@ impl Node {
     ///
     /// # Errors
     /// [`ReadError::Timeout`] if the deadline passed first; [`ReadError::Unavailable`] while stopping.
-    pub async fn read(&self, query: Query, consistency: Consistency, deadline: Instant) -> Result<Read, ReadError> {
+    pub async fn read(
+        &self,
+        query: Query,
+        consistency: Consistency,
+        deadline: Instant,
+    ) -> Result<Read, ReadError> {
         if self.0.stop.is_cancelled() {
             return Err(ReadError::Unavailable);
         }
@@ -196,12 +196,17 @@ impl Node {
         loop {
             ticks.tick().await;
             if let Some(failure) = self.failure() {
+                self.0.batcher.close();
+                self.0.replica.pending.abandon();
                 return failure;
             }
         }
     }
 
     fn failure(&self) -> Option<Failure> {
+        if let Some(refusal) = self.0.replica.refusal.get() {
+            return Some(refusal.clone());
+        }
         if let Some(error) = self.0.wal.poisoned() {
             return Some(Failure::Log(error));
         }
@@ -220,6 +225,7 @@ impl Node {
         if let Err(error) = parts.raft.shutdown().await {
             tracing::warn!(%error, "the raft core did not stop cleanly");
         }
+        parts.replica.pending.abandon();
         let wal = parts.wal.clone();
         let closed = tokio::task::spawn_blocking(move || wal.close()).await;
         match closed {

@@ -17,12 +17,13 @@ use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
 use super::identity::{Directory, random_id};
 use super::log_store::LogStore;
-use super::machine::{Applied, Machine, Replica};
+use super::machine::Machine;
 use super::maintenance::{LastSnapshot, Maintenance};
 use super::node::{Node, Parts};
 use super::payload::decode_membership;
 use super::peer::Peers;
 use super::proposal::Pending;
+use super::replica::{Applied, Replica};
 use super::snapshot::{self, Folder, Found};
 use super::snapshots::Snapshots;
 use super::touches::Touches;
@@ -69,16 +70,20 @@ struct Recovered {
     current: Option<(snapshot::Meta, Found)>,
 }
 
-/// Opens the node in `options.data_dir`; a new directory becomes the sole voter of a new cluster. Returns when the
-/// node serves. Runs on the runtime on which raft is to live.
-pub(super) async fn open(options: Options) -> Result<Node, OpenError> {
-    let (disk, data_dir, wal_config) = (Arc::clone(&options.disk), options.data_dir.clone(), options.wal);
-    let recovery = tokio::task::spawn_blocking(move || recover(disk, data_dir, wal_config));
-    let recovered = match recovery.await {
-        Ok(recovered) => recovered?,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    };
-    start(options, recovered).await
+impl Node {
+    /// Opens the node in `options.data_dir`; a new directory becomes the sole voter of a new cluster. Returns when
+    /// the node serves. Must be called on the runtime on which raft is to live.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A refusal changes neither log nor snapshots.
+    pub async fn open(options: Options) -> Result<Node, OpenError> {
+        let (disk, data_dir, wal_config) = (Arc::clone(&options.disk), options.data_dir.clone(), options.wal);
+        let recovery = tokio::task::spawn_blocking(move || recover(disk, data_dir, wal_config));
+        match recovery.await {
+            Ok(recovered) => start(options, recovered?).await,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
 }
 
 fn recover(disk: Arc<dyn Disk>, data_dir: PathBuf, config: wal::Config) -> Result<Recovered, OpenError> {
@@ -106,8 +111,16 @@ fn recover(disk: Arc<dyn Disk>, data_dir: PathBuf, config: wal::Config) -> Resul
         );
         return Err(directory.foreign(&what));
     }
-    let recovered =
-        |store, applied, current| Recovered { directory, lock, identity, wal, folder, store, applied, current };
+    let recovered = |store, applied, current| Recovered {
+        directory,
+        lock,
+        identity,
+        wal,
+        folder,
+        store,
+        applied,
+        current,
+    };
     let Some(loaded) = loaded else { return Ok(recovered(Store::new(), Applied::default(), None)) };
     for error in &loaded.damaged {
         tracing::error!(%error, "a snapshot is damaged; an older one stands in");
@@ -131,9 +144,16 @@ async fn start(options: Options, recovered: Recovered) -> Result<Node, OpenError
     let purged = log.watch_purged();
     let machine = Machine::new(Arc::clone(&replica), Arc::clone(&snapshots));
     let settings = Arc::new(config::openraft(&options.raft).validate().map_err(core)?);
-    let raft = openraft::Raft::build(identity.node, settings, Peers, log, machine).await.map_err(core)?;
+    let built = openraft::Raft::build(identity.node, settings, Peers, log, machine).await;
+    let raft = built.map_err(|error| match replica.refusal.get() {
+        Some(Failure::LevelTooHigh(what)) => OpenError::LevelTooHigh(what.clone()),
+        _ => core(error),
+    })?;
     raft.run();
-    lead(&raft, identity).await?;
+    lead(&raft, identity).await.map_err(|error| match replica.refusal.get() {
+        Some(Failure::LevelTooHigh(what)) => OpenError::LevelTooHigh(what.clone()),
+        _ => error,
+    })?;
 
     let floor = replica.store.read().now();
     let time = Arc::new(ClusterTime::cold_start(Arc::clone(&options.clock), floor));
@@ -196,7 +216,9 @@ async fn lead(raft: &Raft, identity: wal::Identity) -> Result<(), OpenError> {
 
 fn spawn_tasks(tasks: &TaskTracker, stop: &CancellationToken, maintenance: &Arc<Maintenance>, raft: &Raft) {
     let (node, raft) = (Arc::clone(maintenance), raft.clone());
-    tasks.spawn(async move { node.batcher.run(raft, Arc::clone(&node.time)).await });
+    tasks.spawn(
+        async move { node.batcher.run(raft, Arc::clone(&node.time), Arc::clone(&node.replica)).await },
+    );
     let (node, token) = (Arc::clone(maintenance), stop.clone());
     tasks.spawn(async move { node.expire(token).await });
     let (node, token) = (Arc::clone(maintenance), stop.clone());
@@ -230,10 +252,4 @@ async fn seed(replica: &Replica, batcher: &Batcher, settings: Settings) -> Resul
 
 fn core(error: impl std::fmt::Display) -> OpenError {
     OpenError::Core(error.to_string())
-}
-
-impl From<Failure> for OpenError {
-    fn from(failure: Failure) -> OpenError {
-        OpenError::Core(failure.to_string())
-    }
 }

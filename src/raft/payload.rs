@@ -87,10 +87,13 @@ fn write_membership(out: &mut Vec<u8>, membership: &Membership<u64, Member>) {
 }
 
 fn read_membership(input: &mut &[u8]) -> io::Result<Membership<u64, Member>> {
-    read_parts(input).and_then(|(configs, members)| {
-        if input.is_empty() { Membership::new(configs, members).ok() } else { None }
-    })
-    .ok_or_else(|| malformed("membership"))
+    read_parts(input)
+        .and_then(
+            |(configs, members)| {
+                if input.is_empty() { Membership::new(configs, members).ok() } else { None }
+            },
+        )
+        .ok_or_else(|| malformed("membership"))
 }
 
 type Parts = (Vec<BTreeSet<u64>>, BTreeMap<u64, Member>);

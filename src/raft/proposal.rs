@@ -18,7 +18,7 @@ use crate::model::{Answer, Outcome, Query};
 
 /// What a caller gets for a transaction: an outcome per command and an answer per query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reply {
+pub(super) struct Reply {
     /// One per command, in order.
     pub outcomes: Vec<Outcome>,
     /// One per query, in order.
@@ -63,7 +63,7 @@ impl Drop for Batch {
 
 /// An entry as raft sees it: cheap to clone, encoded once.
 #[derive(Clone)]
-pub struct Proposal(Arc<Inner>);
+pub(super) struct Proposal(Arc<Inner>);
 
 struct Inner {
     bytes: Bytes,
@@ -135,8 +135,18 @@ impl Pending {
             drop(pending.pop_front());
         }
         match pending.front() {
-            Some((at, _)) if *at == index => pending.pop_front().and_then(|(_, proposal)| proposal.take_batch()),
+            Some((at, _)) if *at == index => {
+                pending.pop_front().and_then(|(_, proposal)| proposal.take_batch())
+            }
             _ => None,
+        }
+    }
+
+    /// Nothing will be applied any more: all outcomes are unknown.
+    pub(super) fn abandon(&self) {
+        let abandoned = std::mem::take(&mut *self.0.lock());
+        for (_, proposal) in abandoned {
+            drop(proposal.take_batch());
         }
     }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use openraft::type_config::alias::SnapshotOf;
 use parking_lot::Mutex;
 
-use super::machine::{Replica, membership_bytes};
-use super::payload::decode_membership;
+use super::payload::{decode_membership, encode_membership};
+use super::replica::Replica;
 use super::snapshot::{self, Folder, Found, Meta};
 use super::types::{SnapshotMeta, TypeConfig, from_wal, to_wal};
 
@@ -20,14 +20,15 @@ const KEEP: usize = 2;
 
 /// A snapshot file in the node's folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotFile {
+pub(super) struct SnapshotFile {
     /// Where it is.
     pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
 }
 
-type Snapshot = SnapshotOf<TypeConfig, SnapshotFile>;
+/// What openraft knows of a snapshot.
+pub(super) type Snapshot = SnapshotOf<TypeConfig, SnapshotFile>;
 
 /// The node's snapshots.
 pub(super) struct Snapshots {
@@ -123,7 +124,7 @@ impl Snapshots {
         let meta = Meta {
             cluster: self.cluster,
             last_log: to_wal(last),
-            membership: membership_bytes(&applied.membership),
+            membership: encode_membership(applied.membership.membership()),
             membership_log: applied.membership.log_id().as_ref().map(to_wal),
         };
         Some((globals, meta))

@@ -9,16 +9,19 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::log_store::LogStore;
-use super::machine::{Applied, Machine, Replica};
+use super::machine::Machine;
 use super::open::Options;
 use super::proposal::Pending;
+use super::replica::{Applied, Replica};
 use super::snapshot::Folder;
 use super::snapshots::Snapshots;
 use super::types::TypeConfig;
 use super::{Config, Consistency, Node, SnapshotConfig};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::disk::Real;
-use crate::model::{Answer, Command, Condition, Expiry, Key, Outcome, Query, Settings, Timestamp, Transaction, Ttl};
+use crate::model::{
+    Answer, Command, Condition, Expiry, Key, Outcome, Query, Settings, Timestamp, Transaction, Ttl,
+};
 use crate::store::Store;
 use crate::wal::{self, Wal};
 
@@ -32,7 +35,8 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for OnDisk {
         let disk = Arc::new(Real);
         let identity = wal::Identity { cluster: CLUSTER, node: 1, incarnation: 1 };
         let config = wal::Config { segment_bytes: 64 << 10, ..wal::Config::default() };
-        let wal = Wal::open(disk.clone(), &directory.path().join("wal"), identity, config).expect("a new log");
+        let wal =
+            Wal::open(disk.clone(), &directory.path().join("wal"), identity, config).expect("a new log");
         let pending = Arc::new(Pending::default());
         let replica = Replica::new(Store::new(), Applied::default(), Arc::clone(&pending), wal.clone());
         let folder = Folder::open(disk, &directory.path().join("snapshots")).expect("a new folder");
@@ -81,7 +85,8 @@ async fn get(node: &Node, name: &'static str) -> Option<String> {
 }
 
 async fn ttl_ms(node: &Node, name: &'static str) -> Option<u64> {
-    let read = node.read(Query::Describe(key(name)), Consistency::Linearizable, soon()).await.expect("a read");
+    let read =
+        node.read(Query::Describe(key(name)), Consistency::Linearizable, soon()).await.expect("a read");
     let Answer::Item(item) = read.answer else { panic!("an item was asked for") };
     item.and_then(|item| item.deadline).map(|deadline| deadline.millis_since(read.now))
 }

@@ -15,7 +15,7 @@ pub(super) const GROUP: u16 = 0;
 
 /// What the membership knows of a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Member {
+pub(super) struct Member {
     /// Random and constant for the life of its data directory.
     pub incarnation: u128,
     /// Where peers reach it; empty while it is alone and listens to no peer.
@@ -24,7 +24,7 @@ pub struct Member {
 
 /// How Kvorum instantiates openraft: one leader a term, entries that share their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct TypeConfig;
+pub(super) struct TypeConfig;
 
 impl openraft::RaftTypeConfig for TypeConfig {
     type D = Proposal;
@@ -56,7 +56,7 @@ pub(super) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 
 /// Calls back with what became of a proposal. If it is dropped uncalled, so is what it holds, and a proposal that
 /// is dropped with callers waiting tells them that its outcome is unknown.
-pub struct Reply<T>(Box<dyn FnOnce(T) + Send>);
+pub(super) struct Reply<T>(Box<dyn FnOnce(T) + Send>);
 
 impl<T> Reply<T> {
     /// Calls `done` once.

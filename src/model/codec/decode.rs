@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use rmp::decode as msgpack;
 
-use super::{
+use super::codes::{
     CONDITION_ABSENT, CONDITION_ALWAYS, CONDITION_PRESENT, CONDITION_VERSION, EXPIRY_AFTER, EXPIRY_AT,
     EXPIRY_KEEP, EXPIRY_NEVER, FORMAT, MODE_ALL, MODE_EACH, MODE_MULTI, OP_ADD, OP_CLEAR, OP_CONFIGURE,
     OP_DELETE, OP_EXPIRE, OP_INITIALIZE, OP_SET,
@@ -196,11 +196,9 @@ impl Reader<'_> {
                 condition: self.condition()?,
             },
             OP_DELETE => Command::Delete { key: self.key()?, condition: self.condition()? },
-            OP_EXPIRE => Command::Expire {
-                key: self.key()?,
-                expiry: self.expiry()?,
-                condition: self.condition()?,
-            },
+            OP_EXPIRE => {
+                Command::Expire { key: self.key()?, expiry: self.expiry()?, condition: self.condition()? }
+            }
             OP_ADD => Command::Add { key: self.key()?, by: self.sint("a number to add")? },
             OP_CLEAR => Command::Clear,
             OP_CONFIGURE => Command::Configure(self.settings()?),

@@ -22,6 +22,7 @@
 //! encodes back to the same bytes. A format byte or a code that is not known here is
 //! [`DecodeError::Unknown`]: the node is too old for its log and must stop, never skip.
 
+mod codes;
 mod decode;
 mod encode;
 #[cfg(test)]
@@ -29,28 +30,3 @@ mod tests;
 
 pub use decode::{DecodeError, decode};
 pub use encode::encode;
-
-/// First byte of every entry.
-const FORMAT: u8 = 1;
-
-const OP_SET: u8 = 1;
-const OP_DELETE: u8 = 2;
-const OP_EXPIRE: u8 = 3;
-const OP_ADD: u8 = 4;
-const OP_CLEAR: u8 = 5;
-const OP_CONFIGURE: u8 = 6;
-const OP_INITIALIZE: u8 = 7;
-
-const MODE_EACH: u8 = 0;
-const MODE_MULTI: u8 = 1;
-const MODE_ALL: u8 = 2;
-
-const EXPIRY_NEVER: u8 = 0;
-const EXPIRY_KEEP: u8 = 1;
-const EXPIRY_AFTER: u8 = 2;
-const EXPIRY_AT: u8 = 3;
-
-const CONDITION_ALWAYS: u8 = 0;
-const CONDITION_ABSENT: u8 = 1;
-const CONDITION_PRESENT: u8 = 2;
-const CONDITION_VERSION: u8 = 3;

@@ -50,11 +50,18 @@ fn change() -> impl Strategy<Value = SettingsChange> {
 fn command() -> impl Strategy<Value = Command> {
     let value = prop::collection::vec(any::<u8>(), 0..300).prop_map(Bytes::from);
     prop_oneof![
-        (key(), value, expiry(), condition())
-            .prop_map(|(key, value, expiry, condition)| Command::Set { key, value, expiry, condition }),
+        (key(), value, expiry(), condition()).prop_map(|(key, value, expiry, condition)| Command::Set {
+            key,
+            value,
+            expiry,
+            condition
+        }),
         (key(), condition()).prop_map(|(key, condition)| Command::Delete { key, condition }),
-        (key(), expiry(), condition())
-            .prop_map(|(key, expiry, condition)| Command::Expire { key, expiry, condition }),
+        (key(), expiry(), condition()).prop_map(|(key, expiry, condition)| Command::Expire {
+            key,
+            expiry,
+            condition
+        }),
         (key(), any::<i64>()).prop_map(|(key, by)| Command::Add { key, by }),
         Just(Command::Clear),
         change().prop_map(Command::Configure),

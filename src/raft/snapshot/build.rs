@@ -2,20 +2,20 @@
 //!
 //! ```text
 //! caller:  write lock: begin_cut at the last log id
-//! build:   repeat: read lock: copy up to 512 slots | no lock: compress, write | now and then: write lock: take side
+//! build:   repeat: read lock: copy up to 256 slots | no lock: compress, write | now and then: write lock: take side
 //!          write lock: end_cut -> the rest of the side
 //!          end of the file, sync, read back and verify, rename, sync the folder
 //! ```
 //!
 //! Under the lock records are only copied, and the lock goes to a waiting writer first. The file is written and synced
-//! in pieces between, so that it never has much unsynced when the log wants to sync.
+//! in pieces between, so that it never has much unsynced when the log wants to sync; and the thread rests as long as it
+//! works, so that writers find a core.
 //!
 //! Whatever fails, the cut is given up and the unfinished file is removed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use parking_lot::{RwLock, RwLockReadGuard};
@@ -25,17 +25,18 @@ use super::error::Error;
 use super::folder::Folder;
 use super::header::Header;
 use super::meta::Meta;
+use super::pace::Pace;
 use super::record::Packer;
 use super::writer::Writer;
 use crate::clock::Stopwatch;
 use crate::store::{Effects, Globals, Side, Store, Walk};
 
 /// Most slots and bytes of keys and values copied under one hold of the lock.
-const CHUNK_SLOTS: usize = 512;
+const CHUNK_SLOTS: usize = 256;
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// What writers displaced is taken over after so many chunks.
-const DRAIN_CHUNKS: u64 = 16;
+const DRAIN_CHUNKS: u64 = 32;
 
 /// Bytes of an entry in the file beyond key and value, at most, near enough for an estimate.
 const RECORD_BYTES: u64 = 32;
@@ -119,9 +120,9 @@ struct Cut<'a> {
 
 impl Cut<'_> {
     /// Copies the next chunk.
-    fn walk(&mut self, packer: &mut Packer) -> Result<Walk, Error> {
+    fn walk(&mut self, packer: &mut Packer, pace: &mut Pace) -> Result<Walk, Error> {
         let store = self.store.read();
-        let walk = store.walk(CHUNK_SLOTS, CHUNK_BYTES, &mut |record| packer.push(&record));
+        let walk = pace.work(|| store.walk(CHUNK_SLOTS, CHUNK_BYTES, &mut |record| packer.push(&record)));
         RwLockReadGuard::unlock_fair(store);
         self.is_mine = walk != Walk::Abandoned;
         if self.is_mine { Ok(walk) } else { Err(Error::Abandoned) }
@@ -164,20 +165,21 @@ struct Copy<'a> {
 impl Copy<'_> {
     /// Writes all that the walk meets, and what writers displace meanwhile.
     fn walk(&mut self, cut: &mut Cut<'_>) -> Result<(), Error> {
+        let mut pace = Pace::half();
         for chunk in 1_u64.. {
-            let walk = cut.walk(&mut self.walked)?;
+            let walk = cut.walk(&mut self.walked, &mut pace)?;
             if self.progress.cancelled.load(Ordering::Relaxed) {
                 return Err(Error::Cancelled);
             }
             if chunk % DRAIN_CHUNKS == 0 {
-                self.side(&cut.side()?)?;
+                let side = cut.side()?;
+                pace.work(|| self.side(&side))?;
             }
             if walk == Walk::Done {
                 break;
             }
-            self.write()?;
-            // On a machine with few cores the threads that write to the store come first.
-            thread::yield_now();
+            pace.work(|| self.write())?;
+            pace.rest();
         }
         Ok(())
     }

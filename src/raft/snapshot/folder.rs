@@ -13,9 +13,10 @@ use parking_lot::Mutex;
 use super::error::Error;
 use super::load::{self, Loaded};
 use super::name;
+use super::pace::Pace;
 use super::receive::Receiving;
 use super::temporary::{Temporary, is_temporary};
-use super::verify::verify;
+use super::verify::verify_at;
 use crate::disk::Disk;
 use crate::wal::LogId;
 
@@ -161,7 +162,7 @@ impl Folder {
 
     /// Verifies an unfinished snapshot whose content was synced, and gives it its name.
     pub(super) fn publish(&self, temporary: Temporary, cluster: u128) -> Result<Found, Error> {
-        let summary = verify(&*self.disk, temporary.path())?;
+        let summary = verify_at(&*self.disk, temporary.path(), &mut Pace::half())?;
         summary.meta.belongs_to(cluster, temporary.path())?;
         let last_log = summary.meta.last_log;
         let path = temporary.publish(&name::name(last_log))?;
@@ -173,7 +174,7 @@ impl Folder {
         if self.valid.lock().contains(&found.path) {
             return Ok(true);
         }
-        let verified = verify(&*self.disk, &found.path);
+        let verified = verify_at(&*self.disk, &found.path, &mut Pace::half());
         match verified.and_then(|summary| named(found, summary.meta.last_log)) {
             Ok(()) => self.note_valid(found.path.clone()),
             Err(Error::Corrupt { .. }) => return Ok(false),

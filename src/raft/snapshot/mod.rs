@@ -42,6 +42,7 @@ mod header;
 mod load;
 mod meta;
 mod name;
+mod pace;
 mod reader;
 mod receive;
 mod record;

@@ -2,9 +2,7 @@
 
 use super::error::Error;
 use super::temporary::Temporary;
-
-/// What has arrived is synced every so many bytes, see the writer.
-const SYNC_BYTES: u64 = 4 << 20;
+use super::writer::SYNC_BYTES;
 
 /// A snapshot that is arriving. Dropping it gives it up and removes what has arrived.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::error::Error;
 use super::meta::Meta;
+use super::pace::Pace;
 use super::reader::Reader;
 use super::record::Records;
 use crate::disk::Disk;
@@ -34,20 +35,32 @@ pub struct Summary {
 /// # Errors
 /// [`Error::Corrupt`] with file and offset, [`Error::LevelTooHigh`], [`Error::Io`].
 pub fn verify(disk: &dyn Disk, path: &Path) -> Result<Summary, Error> {
+    verify_at(disk, path, &mut Pace::full())
+}
+
+/// [`verify`] at a pace of its own.
+pub(super) fn verify_at(disk: &dyn Disk, path: &Path, pace: &mut Pace) -> Result<Summary, Error> {
     let mut reader = Reader::open(disk, path)?;
     let mut content = Vec::new();
-    while let Some(block) = reader.next(&mut content)? {
-        let corrupt = |what| reader.corrupt(block.offset, what);
-        for record in Records::new(block.kind, block.records, &content).map_err(corrupt)? {
-            record.map_err(corrupt)?;
-        }
+    while pace.work(|| next(&mut reader, &mut content))? {
+        pace.rest();
     }
     let header = reader.header();
-    let (meta, globals) = (header.meta.clone(), header.globals.clone());
+    let (meta, globals) = (header.meta.clone(), header.globals);
     let (totals, bytes) = (reader.totals(), reader.length());
     if totals.records() != globals.keys {
         return Err(reader.corrupt(0, "the number of records is not that of the header"));
     }
     let (blocks, walked, displaced) = (totals.blocks, totals.walked, totals.displaced);
     Ok(Summary { meta, globals, bytes, blocks, walked, displaced, content_bytes: totals.content })
+}
+
+/// Checks the next block. `false` at the end.
+fn next(reader: &mut Reader, content: &mut Vec<u8>) -> Result<bool, Error> {
+    let Some(block) = reader.next(content)? else { return Ok(false) };
+    let corrupt = |what| reader.corrupt(block.offset, what);
+    for record in Records::new(block.kind, block.records, content).map_err(corrupt)? {
+        record.map_err(corrupt)?;
+    }
+    Ok(true)
 }

@@ -13,7 +13,7 @@ use crate::disk::File;
 
 /// What is written is synced every so many bytes: the log shares the disk, and one sync of everything at the end
 /// would hold up its own syncs for as long.
-const SYNC_BYTES: u64 = 4 << 20;
+pub(super) const SYNC_BYTES: u64 = 1 << 20;
 
 /// A snapshot in the making. Until [`Writer::finish`] returned, its file is not a snapshot.
 pub(super) struct Writer {

@@ -1,0 +1,189 @@
+//! The store and its place in the log: applies entries in order and answers those who wait for them.
+//!
+//! Invariants: `applied` is held for the whole of an entry, so whoever holds it sees the store between two
+//! entries; the order of locks is `applied`, then `store`. The store's lock is let go between the transactions
+//! of an entry if somebody waits for it. Apply cannot fail but for an entry that this version cannot read: then
+//! the node stops, it never skips.
+
+use std::io;
+use std::mem::take;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
+use tokio::sync::Notify;
+
+use super::Failure;
+use super::proposal::{Batch, Caller, Pending, Proposal, Reply};
+use super::types::{GROUP, LogId, StoredMembership};
+use crate::model::codec::{self, DecodeError};
+use crate::model::{Level, LogEntry, Timestamp};
+use crate::store::{Effects, Store};
+use crate::wal::Wal;
+
+/// Where the store stands in the log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Applied {
+    pub(super) last: Option<LogId>,
+    pub(super) membership: StoredMembership,
+}
+
+/// The store and its place in the log, shared by apply, reads and snapshots.
+pub(super) struct Replica {
+    pub(super) store: RwLock<Store>,
+    pub(super) applied: Mutex<Applied>,
+    pub(super) pending: Arc<Pending>,
+    /// Why nothing more can be applied, if so.
+    pub(super) refusal: OnceLock<Failure>,
+    wal: Wal,
+    /// Index of the last applied entry, to be read without a lock.
+    applied_index: AtomicU64,
+    /// The store's time, to be read without a lock.
+    now_ms: AtomicU64,
+    /// The store's level, to be read without a lock.
+    level: AtomicU16,
+    /// Rung after each entry.
+    progress: Notify,
+}
+
+impl Replica {
+    pub(super) fn new(store: Store, applied: Applied, pending: Arc<Pending>, wal: Wal) -> Replica {
+        let applied_index = AtomicU64::new(applied.last.as_ref().map_or(0, |id| id.index));
+        let now_ms = AtomicU64::new(store.now().0);
+        let level = AtomicU16::new(store.level().0);
+        let (store, applied) = (RwLock::new(store), Mutex::new(applied));
+        let (refusal, progress) = (OnceLock::new(), Notify::new());
+        Replica { store, applied, pending, refusal, wal, applied_index, now_ms, level, progress }
+    }
+
+    /// Index of the last applied entry.
+    pub(super) fn applied_index(&self) -> u64 {
+        self.applied_index.load(Ordering::Acquire)
+    }
+
+    /// The store's time: that of the last applied entry.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp(self.now_ms.load(Ordering::Acquire))
+    }
+
+    /// The level in force.
+    pub(super) fn level(&self) -> Level {
+        Level(self.level.load(Ordering::Acquire))
+    }
+
+    /// Returns once `reached` holds; it is looked at after every applied entry.
+    pub(super) async fn wait_until(&self, reached: impl Fn(&Replica) -> bool) {
+        loop {
+            let progress = self.progress.notified();
+            if reached(self) {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    /// Applies one log entry and answers its callers. Returns how many commands it had.
+    pub(super) fn apply(&self, id: &LogId, proposal: &Proposal, effects: &mut Effects) -> io::Result<usize> {
+        let entry = decode(proposal).map_err(|error| self.refuse(id, &error))?;
+        let batch = self.pending.applied(id.index);
+        let mut applied = self.applied.lock();
+        effects.begin(id.index, batch.is_some());
+        let replies = self.apply_transactions(&entry, batch.as_ref(), effects);
+        applied.last = Some(*id);
+        self.publish(id.index);
+        drop(applied);
+        if let Some(batch) = batch {
+            answer(batch, replies);
+        }
+        Ok(entry.transactions.iter().map(|t| t.commands.len()).sum())
+    }
+
+    /// An entry that cannot be read must not be skipped: the node stops, and says why.
+    fn refuse(&self, id: &LogId, error: &DecodeError) -> io::Error {
+        let what = format!("log entry {}: {error}", id.index);
+        let failure = match error {
+            DecodeError::Unknown { .. } => Failure::LevelTooHigh(what.clone()),
+            DecodeError::Malformed { .. } => Failure::Core(what.clone()),
+        };
+        // The first reason stands.
+        let _ = self.refusal.set(failure);
+        io::Error::new(io::ErrorKind::InvalidData, what)
+    }
+
+    fn apply_transactions(
+        &self,
+        entry: &LogEntry,
+        batch: Option<&Batch>,
+        effects: &mut Effects,
+    ) -> Vec<Reply> {
+        let callers = batch.map_or(&[][..], |batch| &batch.callers);
+        assert!(
+            batch.is_none() || callers.len() == entry.transactions.len(),
+            "a caller for each transaction"
+        );
+        let mut replies = Vec::with_capacity(callers.len());
+        let mut store = self.store.write();
+        store.open_entry(entry.at, &entry.touches, effects);
+        for (n, transaction) in entry.transactions.iter().enumerate() {
+            let reads = callers.get(n).map_or(&[][..], |caller| &caller.reads);
+            store.transact(transaction, reads, effects);
+            if batch.is_some() {
+                let (outcomes, answers) = (take(&mut effects.outcomes), take(&mut effects.answers));
+                replies.push(Reply { outcomes, answers });
+            }
+            RwLockWriteGuard::bump(&mut store);
+        }
+        self.note(&store);
+        replies
+    }
+
+    /// Takes note of an entry that does not concern the store.
+    pub(super) fn apply_other(&self, id: &LogId, membership: Option<StoredMembership>) {
+        let mut applied = self.applied.lock();
+        applied.last = Some(*id);
+        if let Some(membership) = membership {
+            applied.membership = membership;
+        }
+        self.publish(id.index);
+    }
+
+    fn note(&self, store: &Store) {
+        self.now_ms.store(store.now().0, Ordering::Release);
+        self.level.store(store.level().0, Ordering::Release);
+    }
+
+    fn publish(&self, index: u64) {
+        self.applied_index.store(index, Ordering::Release);
+        self.wal.note_applied(GROUP, index);
+        self.progress.notify_waiters();
+    }
+
+    /// Replaces everything by a snapshot's content. The old store is returned, to be dropped where it hurts nobody.
+    pub(super) fn install(&self, store: Store, last: Option<LogId>, membership: StoredMembership) -> Store {
+        let mut applied = self.applied.lock();
+        let mut current = self.store.write();
+        self.note(&store);
+        let old = std::mem::replace(&mut *current, store);
+        drop(current);
+        *applied = Applied { last, membership };
+        self.publish(last.map_or(0, |id| id.index));
+        old
+    }
+}
+
+/// The entry, if this version can apply it.
+fn decode(proposal: &Proposal) -> Result<LogEntry, DecodeError> {
+    let entry = codec::decode(proposal.bytes())?;
+    if entry.level > Level::LATEST {
+        return Err(DecodeError::Unknown { what: "level", code: u64::from(entry.level.0) });
+    }
+    Ok(entry)
+}
+
+/// Sends each caller its reply.
+fn answer(mut batch: Batch, replies: Vec<Reply>) {
+    for (Caller { sender, .. }, reply) in batch.callers.drain(..).zip(replies) {
+        // A caller that went away wants no answer.
+        let _ = sender.send(Ok(reply));
+    }
+}
