@@ -166,7 +166,8 @@ async fn during_a_snapshot(node: &Node) {
 }
 
 fn main() {
-    let parent = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_else(|| ".".into());
+    let parent =
+        std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_else(|| ".".into());
     let directory = tempfile::tempdir_in(parent).expect("a directory to work in");
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
