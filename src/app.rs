@@ -1,0 +1,183 @@
+//! Wires a node together, and takes it apart in order.
+//!
+//! ```text
+//!   front runtime                              raft runtime (at least two workers)
+//!   listeners - gate - service::Kv --handle--> raft::Node, wal, snapshots
+//! ```
+//!
+//! The two runtimes are apart so that a flood of requests cannot keep heartbeats, votes or the log waiting.
+//!
+//! Start: signals, listeners (they answer probes while the node recovers), the node, then the gate opens. End: unready,
+//! drain, listeners, node. The process ends with [`Error`] if the node fails under way, if a second signal comes, or
+//! if the deadline passes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::clock::SystemClock;
+use crate::config::{Config, memory_limit_bytes};
+use crate::disk::{Disk, Real};
+use crate::http::{Gate, Server};
+use crate::raft::{Failure, Node, OpenError, Options};
+use crate::service::Kv;
+use crate::shutdown::{Signals, Tasks};
+
+/// Fewest workers of the raft runtime: one long apply must not stop everything else.
+const RAFT_WORKERS_MIN: usize = 2;
+
+/// What the node keeps of the shutdown's time to close its log.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// How long requests may still take after the node failed.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Share of the memory limit that values may take; the rest is for keys' overhead, the log and requests.
+const MEMORY_SHARE_PERCENT: u64 = 75;
+
+/// Why a node ended otherwise than by one signal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system did not give what a process needs.
+    #[error("the system refused")]
+    System(#[from] std::io::Error),
+    /// The listener cannot be bound.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The node did not open.
+    #[error("the node did not start")]
+    Open(#[from] OpenError),
+    /// The node cannot go on.
+    #[error("the node cannot go on")]
+    Node(#[from] Failure),
+    /// A second signal came.
+    #[error("ended by a second signal")]
+    Interrupted,
+    /// Shutdown took too long.
+    #[error("shutdown did not end before shutdown.deadline_ms")]
+    Deadline,
+}
+
+/// Runs a node until a signal ends it.
+pub fn serve(config: Config) -> Result<(), Error> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let front = runtime("front", cores)?;
+    let raft = runtime("raft", (cores / 2).max(RAFT_WORKERS_MIN))?;
+    let ended = front.block_on(run(config, raft.handle().clone()));
+    // Everything that must be waited for has been; what is left (a recovery that was called off) may be cut.
+    front.shutdown_background();
+    raft.shutdown_background();
+    ended
+}
+
+fn runtime(name: &'static str, workers: usize) -> Result<Runtime, Error> {
+    Ok(Builder::new_multi_thread().worker_threads(workers).thread_name(name).enable_all().build()?)
+}
+
+async fn run(config: Config, raft: Handle) -> Result<(), Error> {
+    let mut signals = Signals::listen()?;
+    let address = config.http.listen;
+    let server = Server::bind(config.http).await.map_err(|source| Error::Listen { address, source })?;
+    tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "http listens");
+    let gate = Arc::new(Gate::new());
+    let tasks = Tasks::new();
+    let (patience, stopped, behind) = (config.shutdown.deadline, tasks.stopped(), Arc::clone(&gate));
+    tasks.spawn("http", async move {
+        if let Err(error) = server.serve(behind, stopped, patience).await {
+            tracing::error!(%error, "the HTTP listener failed");
+        }
+    });
+    let disk: Arc<dyn Disk> = Arc::new(Real);
+    let mut opening = open(&config, &raft, &disk);
+    let node = tokio::select! {
+        node = &mut opening => node.map_err(std::io::Error::other)??,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping before the node has started");
+            opening.abort();
+            tasks.stop(Instant::now() + AFTER_FAILURE).await;
+            return Ok(());
+        }
+    };
+    report(&config, &node, disk.as_ref());
+    gate.open(Kv::new(node.clone(), config.service));
+    tracing::info!(data_dir = %config.data_dir.display(), "serving");
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        failure = node.failed() => {
+            gate.drain();
+            tasks.stop(Instant::now() + AFTER_FAILURE).await;
+            return Err(failure.into());
+        }
+    };
+    tracing::info!(signal, "stopping");
+    tokio::select! {
+        stopped = stop(&config, &gate, &tasks, node) => stopped,
+        _ = signals.next() => Err(Error::Interrupted),
+    }
+}
+
+fn open(config: &Config, raft: &Handle, disk: &Arc<dyn Disk>) -> JoinHandle<Result<Node, OpenError>> {
+    raft.spawn(Node::open(Options {
+        data_dir: config.data_dir.clone(),
+        raft: config.raft,
+        wal: config.wal,
+        wal_keep_bytes: config.wal_keep_bytes,
+        snapshot: config.snapshot,
+        seed: config.seed,
+        clock: Arc::new(SystemClock),
+        disk: Arc::clone(disk),
+    }))
+}
+
+async fn stop(config: &Config, gate: &Gate, tasks: &Tasks, node: Node) -> Result<(), Error> {
+    let deadline = Instant::now() + config.shutdown.deadline;
+    gate.drain();
+    tokio::time::sleep(config.shutdown.drain).await;
+    let requests = deadline - CLOSING.min(config.shutdown.deadline / 2);
+    if !tasks.stop(requests).await {
+        tracing::warn!("some requests did not end in time and were cut off");
+    }
+    tokio::time::timeout_at(deadline, node.close()).await.map_err(|_| Error::Deadline)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Says at the start what an operator should know.
+fn report(config: &Config, node: &Node, disk: &dyn Disk) {
+    let store = node.store_status();
+    let (seed, is) = (config.seed, (store.max_bytes, store.max_keys, store.eviction, store.max_value_bytes));
+    if is != (seed.max_bytes, seed.max_keys, seed.eviction, seed.max_value_bytes) {
+        tracing::warn!(
+            max_bytes = store.max_bytes,
+            max_keys = store.max_keys,
+            eviction = store.eviction.name(),
+            max_value_bytes = store.max_value_bytes,
+            "the configuration's store.* differ from the cluster's settings, which count; store.* only seed a new one"
+        );
+    }
+    let Some(limit) = memory_limit_bytes(disk) else { return };
+    let most = limit / 100 * MEMORY_SHARE_PERCENT;
+    if store.max_bytes == 0 {
+        tracing::warn!(
+            limit_bytes = limit,
+            "memory is limited by a control group, and store.max_bytes is not set"
+        );
+    } else if store.max_bytes > most {
+        tracing::warn!(
+            limit_bytes = limit,
+            max_bytes = store.max_bytes,
+            advised_bytes = most,
+            "store.max_bytes leaves too little of the control group's memory limit for everything else"
+        );
+    }
+}

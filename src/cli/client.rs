@@ -1,0 +1,154 @@
+//! A small HTTP client of the own API.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::http::Request;
+
+use super::arguments::{Consistency, Server};
+use super::exit::{Exit, Failure};
+
+/// Longest time for a connection to come about.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Longest time for an answer on a single key. The server gives up before.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Largest answer that is taken.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
+
+/// What a request says besides its path.
+#[derive(Default)]
+pub(super) struct Call<'a> {
+    pub(super) method: &'static str,
+    pub(super) path: String,
+    pub(super) query: Vec<(&'static str, String)>,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: &'a [u8],
+    /// Whether the answer may take as long as it likes.
+    pub(super) patient: bool,
+}
+
+/// What came back.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The body as JSON.
+    pub(super) fn json(&self) -> Result<Value, Failure> {
+        serde_json::from_slice(&self.body)
+            .map_err(|_| Failure::new(Exit::Refused, "the answer is no JSON: is this a Kvorum server?"))
+    }
+
+    /// The answer if it is a success; else what the problem document says.
+    pub(super) fn success(self) -> Result<Answer, Failure> {
+        if (200..300).contains(&self.status) {
+            return Ok(self);
+        }
+        let problem: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let text = |field: &str| problem[field].as_str().map(str::to_owned);
+        let code = text("code").unwrap_or_else(|| format!("status {}", self.status));
+        let exit = match (code.as_str(), problem["applied"].as_str()) {
+            ("not-found", _) => Exit::Negative,
+            ("precondition-failed", _) => Exit::Precondition,
+            (_, Some("unknown")) => Exit::UnknownOutcome,
+            _ => Exit::Refused,
+        };
+        let detail = text("detail").unwrap_or_else(|| "the server refused".to_owned());
+        let version = problem["version"].as_u64().map(|version| format!(" (its version is {version})"));
+        Err(Failure::new(exit, format!("{detail}{} [{code}]", version.unwrap_or_default())))
+    }
+}
+
+/// Asks the server.
+pub(super) fn call(server: &Server, call: &Call<'_>) -> Result<Answer, Failure> {
+    let agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .proxy(None)
+        .max_redirects(0)
+        .timeout_connect(Some(CONNECT))
+        .timeout_recv_response(if call.patient { None } else { Some(ANSWER) })
+        .user_agent(concat!("kvorum/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .new_agent();
+    let mut url = format!("{}{}", server.url.trim_end_matches('/'), call.path);
+    for (number, (name, value)) in call.query.iter().enumerate() {
+        url += &format!("{}{name}={value}", if number == 0 { '?' } else { '&' });
+    }
+    let mut request = Request::builder().method(call.method).uri(url);
+    for (name, value) in &call.headers {
+        request = request.header(*name, value);
+    }
+    let bad_url =
+        |reason: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {reason}", server.url));
+    let ran = match call.method {
+        "PUT" => agent.run(request.body(call.body).map_err(|error| bad_url(&error))?),
+        _ => agent.run(request.body(()).map_err(|error| bad_url(&error))?),
+    };
+    let mut response = ran.map_err(|error| unreachable(server, call, error))?;
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
+    let body = body.map_err(|error| unreachable(server, call, error))?;
+    Ok(Answer { status, body })
+}
+
+/// No answer came. A write that was sent may have happened.
+fn unreachable(server: &Server, call: &Call<'_>, error: ureq::Error) -> Failure {
+    let url = &server.url;
+    match error {
+        ureq::Error::BadUri(reason) => Failure::new(Exit::Usage, format!("{url}: {reason}")),
+        ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::Timeout(ureq::Timeout::Connect) => not_there(url, &error),
+        ureq::Error::Io(ref io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
+            not_there(url, &error)
+        }
+        error if matches!(call.method, "GET" | "HEAD") => {
+            Failure::new(Exit::Unreachable, format!("no whole answer from {url}: {error}"))
+        }
+        error => Failure::new(
+            Exit::UnknownOutcome,
+            format!("no whole answer from {url}, so it is not known whether this was done: {error}"),
+        ),
+    }
+}
+
+fn not_there(url: &str, error: &ureq::Error) -> Failure {
+    Failure::new(Exit::Unreachable, format!("cannot reach {url}: is the server running there? ({error})"))
+}
+
+/// The path of a key.
+pub(super) fn path(key: &OsStr, below: &str) -> String {
+    let mut path = "/v1/kv/".to_owned();
+    for &byte in key.as_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => path.push(char::from(byte)),
+            byte => path += &format!("%{byte:02X}"),
+        }
+    }
+    path + below
+}
+
+/// The query that asks for a consistency.
+pub(super) fn consistency(consistency: Option<Consistency>) -> Vec<(&'static str, String)> {
+    let name = consistency.map(|consistency| match consistency {
+        Consistency::Linearizable => "linearizable",
+        Consistency::Lease => "lease",
+        Consistency::Stale => "stale",
+    });
+    name.map(|name| ("consistency", name.to_owned())).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_of_a_key_survives_the_path() {
+        assert_eq!(path(OsStr::from_bytes(b"a/b \xff."), "/ttl"), "/v1/kv/a%2Fb%20%FF%2E/ttl");
+    }
+}

@@ -1,0 +1,112 @@
+//! How a command ends.
+
+use std::process::ExitCode;
+
+use crate::{app, raft};
+
+/// How a command ended; the table is at the head of this floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// A negative answer.
+    Negative = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// The condition of a write does not hold.
+    Precondition = 3,
+    /// The server cannot be reached.
+    Unreachable = 4,
+    /// The server, or a tool, refused or failed.
+    Refused = 5,
+    /// The outcome of a write is not known.
+    UnknownOutcome = 6,
+    /// A data file is damaged.
+    Damaged = 65,
+    /// The listen address cannot be used.
+    Listen = 69,
+    /// The raft core or the log failed.
+    Fatal = 70,
+    /// Shutdown took too long.
+    Deadline = 71,
+    /// No space left.
+    NoSpace = 72,
+    /// The data directory cannot be created or written.
+    ReadOnly = 73,
+    /// The system refused an operation on a file.
+    Io = 74,
+    /// Another process uses the data directory.
+    Locked = 75,
+    /// The data directory is of another cluster, or not whole.
+    Foreign = 76,
+    /// The data was written by a newer version.
+    LevelTooHigh = 77,
+    /// Wrong configuration.
+    Configuration = 78,
+    /// Power was lost in a durability mode that does not survive it.
+    UncleanBoot = 79,
+    /// A second signal ended the process.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    pub(super) message: String,
+}
+
+impl Failure {
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Failure {
+        Failure { exit, message: message.into() }
+    }
+
+    /// `error` and everything behind it, in one line.
+    pub(super) fn of(exit: Exit, error: &dyn std::error::Error) -> Failure {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            message += &format!(": {error}");
+            source = error.source();
+        }
+        Failure { exit, message }
+    }
+}
+
+impl From<app::Error> for Failure {
+    fn from(error: app::Error) -> Failure {
+        let exit = match &error {
+            app::Error::System(_) => Exit::Io,
+            app::Error::Listen { .. } => Exit::Listen,
+            app::Error::Open(error) => of_open(error),
+            app::Error::Node(_) => Exit::Fatal,
+            app::Error::Interrupted => Exit::Interrupted,
+            app::Error::Deadline => Exit::Deadline,
+        };
+        Failure::of(exit, &error)
+    }
+}
+
+fn of_open(error: &raft::OpenError) -> Exit {
+    use std::io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    match error {
+        raft::OpenError::Locked(_) => Exit::Locked,
+        raft::OpenError::Damaged { .. } => Exit::Damaged,
+        raft::OpenError::Foreign { .. } => Exit::Foreign,
+        raft::OpenError::LevelTooHigh(_) => Exit::LevelTooHigh,
+        raft::OpenError::UncleanBoot(..) => Exit::UncleanBoot,
+        raft::OpenError::NoSpace(_) => Exit::NoSpace,
+        raft::OpenError::Io { source, .. } => match source.kind() {
+            PermissionDenied | ReadOnlyFilesystem | NotADirectory | AlreadyExists => Exit::ReadOnly,
+            _ => Exit::Io,
+        },
+        raft::OpenError::Core(_) => Exit::Fatal,
+    }
+}

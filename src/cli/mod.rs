@@ -1,0 +1,76 @@
+//! The command line: the server, a client that speaks HTTP, and tools for files.
+//!
+//! Exit statuses, the same for all commands:
+//!
+//! | status | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | a negative answer: no such key, not ready |
+//! | 2 | wrong usage of the command line |
+//! | 3 | the condition of a write does not hold |
+//! | 4 | the server cannot be reached |
+//! | 5 | the server, or a tool, refused or failed |
+//! | 6 | the outcome of a write is not known |
+//! | 65 | a data file is damaged; the message names file and offset |
+//! | 69 | the listen address cannot be used |
+//! | 70 | the raft core or the log failed; what was acknowledged is on disk |
+//! | 71 | shutdown did not end before `shutdown.deadline_ms` |
+//! | 72 | no space left on the disk |
+//! | 73 | the data directory cannot be created or written |
+//! | 74 | the system refused an operation on a file |
+//! | 75 | another process uses the data directory |
+//! | 76 | the data directory is of another cluster, or not whole |
+//! | 77 | the data was written by a newer version |
+//! | 78 | wrong configuration |
+//! | 79 | power was lost in a durability mode that does not survive it |
+//! | 130 | a second signal ended the process at once |
+//!
+//! Invariants: results go to standard output, everything else to standard error; values are written byte for byte.
+
+#![expect(clippy::print_stderr, reason = "this floor is where the program speaks to its user")]
+
+mod arguments;
+mod client;
+mod exit;
+mod files;
+mod keys;
+mod node;
+mod output;
+mod serve;
+mod settings;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+pub use exit::Exit;
+use exit::Failure;
+
+/// Runs the command line of this process and says how it ended.
+pub fn run() -> Exit {
+    let arguments = Arguments::parse();
+    match dispatch(arguments) {
+        Ok(exit) => exit,
+        Err(Failure { exit, message }) => {
+            eprintln!("kvorum: {message}");
+            exit
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
+    match arguments.command {
+        None => serve::serve(&arguments.settings),
+        Some(Command::Serve(settings)) => serve::serve(&settings),
+        Some(Command::Get(get)) => keys::get(&get),
+        Some(Command::Set(set)) => keys::set(&set),
+        Some(Command::Del(del)) => keys::del(&del),
+        Some(Command::Ttl(ttl)) => keys::ttl(&ttl),
+        Some(Command::Stats(server)) => node::stats(&server),
+        Some(Command::Compact(server)) => node::compact(&server),
+        Some(Command::Healthcheck(check)) => node::healthcheck(&check),
+        Some(Command::Config(config)) => settings::run(&config),
+        Some(Command::Openapi) => output::print(&crate::http::document()),
+        Some(Command::Wal(wal)) => files::wal(&wal),
+        Some(Command::Snapshot(snapshot)) => files::snapshot(&snapshot),
+    }
+}

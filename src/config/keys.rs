@@ -1,0 +1,132 @@
+//! Every setting there is.
+
+/// One setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Section and key, joined by a dot.
+    pub name: &'static str,
+    /// The default, as it would stand in the environment.
+    pub default: &'static str,
+    /// What it does, with unit and range.
+    pub doc: &'static str,
+    /// Whether it only seeds a new cluster: afterwards it is a replicated setting, and a difference is warned about.
+    pub seeds: bool,
+    /// Whether its value must not be shown.
+    pub secret: bool,
+}
+
+impl Key {
+    /// The environment variable of this setting.
+    pub fn variable(&self) -> String {
+        format!("KVORUM_{}", self.name.replacen('.', "__", 1).to_uppercase())
+    }
+}
+
+const fn key(name: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key { name, default, doc, seeds: false, secret: false }
+}
+
+const fn seed(name: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key { name, default, doc, seeds: true, secret: false }
+}
+
+/// All settings, in the order of the README's table. Sizes take a number of bytes or `64MiB`, `1GiB`, ..
+pub const KEYS: &[Key] = &[
+    key("http.listen", "127.0.0.1:8080", "Address and port of the HTTP API; port 0 takes a free one"),
+    key(
+        "http.default_consistency",
+        "linearizable",
+        "Consistency of reads that do not say: `linearizable`, `lease` or `stale`",
+    ),
+    key("http.request_timeout_ms", "5000", "Time after which a request without an answer fails"),
+    key("http.max_connections", "10000", "Most connections at a time; more wait in the kernel's queue"),
+    key("data.dir", "./data", "Directory of log, snapshots and identity"),
+    seed("store.max_bytes", "0", "Most accounted bytes of keys and values; 0 is no limit"),
+    seed("store.max_keys", "0", "Most keys; 0 is no limit"),
+    seed("store.eviction", "lru", "What makes room: `lru`, `volatile-lru`, `volatile-ttl` or `noeviction`"),
+    seed("store.max_value_bytes", "8MiB", "Longest value"),
+    key(
+        "wal.durability",
+        "always",
+        "`always`: a write is acknowledged when it is on disk; `interval`: synced every `wal.interval_ms`, power loss may lose that much",
+    ),
+    key("wal.interval_ms", "100", "Time between syncs with `wal.durability = interval`"),
+    key("wal.segment_bytes", "64MiB", "Size of a log segment"),
+    key("wal.cache_bytes", "16MiB", "Memory for recent log entries"),
+    key(
+        "wal.keep_bytes",
+        "256MiB",
+        "Log kept behind the older snapshot, so that a lagging member need not take a snapshot",
+    ),
+    key("snapshot.every_bytes", "512MiB", "A snapshot is taken after this much log"),
+    key("snapshot.every_entries", "1000000", "A snapshot is taken after this many entries"),
+    key("snapshot.every_s", "3600", "A snapshot is taken after this time, if something changed"),
+    key(
+        "snapshot.side_buffer_bytes",
+        "256MiB",
+        "Memory for old states while a snapshot is taken; past it the snapshot is given up and tried again",
+    ),
+    key("raft.heartbeat_ms", "50", "Time between heartbeats of the leader"),
+    key(
+        "raft.election_min_ms",
+        "250",
+        "Shortest time without a heartbeat after which a member stands for election",
+    ),
+    key(
+        "raft.election_max_ms",
+        "500",
+        "Longest time without a heartbeat after which a member stands for election",
+    ),
+    key("shutdown.drain_ms", "500", "Time between turning unready and closing the listeners"),
+    key("shutdown.deadline_ms", "25000", "Time from the signal to the end of the process at the latest"),
+    key(
+        "log.level",
+        "info",
+        "`error`, `warn`, `info`, `debug` or `trace`, or directives such as `info,kvorum::raft=debug`",
+    ),
+    key("log.format", "text", "`text` or `json`"),
+    key(
+        "auth.allow_anonymous",
+        "false",
+        "Whether a listener may be reachable from other machines without accounts",
+    ),
+];
+
+/// The setting whose name is most like `name`, if one is like it at all.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let likeness = |key: &Key| {
+        let whole = strsim::jaro_winkler(key.name, name);
+        // A key without its section, or in the wrong one, is a common slip.
+        let last = |name: &str| name.rsplit('.').next().map(str::to_owned).unwrap_or_default();
+        let part = strsim::jaro_winkler(&last(key.name), &last(name)) * 0.95;
+        whole.max(part)
+    };
+    let best = KEYS.iter().map(|key| (likeness(key), key.name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(likeness, _)| *likeness > 0.75).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_find_the_key_that_was_meant() {
+        let cases = [
+            ("http.lisen", Some("http.listen")),
+            ("store.maxbytes", Some("store.max_bytes")),
+            ("max_bytes", Some("store.max_bytes")),
+            ("wal.durabilty", Some("wal.durability")),
+            ("store.heartbeat_ms", Some("raft.heartbeat_ms")),
+            ("xyzzy.q", None),
+        ];
+        for (name, meant) in cases {
+            assert_eq!(nearest(name), meant, "{name}");
+        }
+    }
+
+    #[test]
+    fn variables_join_section_and_key() {
+        let key = KEYS.iter().find(|key| key.name == "wal.segment_bytes").expect("a known key");
+        assert_eq!(key.variable(), "KVORUM_WAL__SEGMENT_BYTES");
+    }
+}

@@ -1,0 +1,91 @@
+//! The configuration as it is written: the only place where serde knows it.
+
+use serde::Deserialize;
+
+use super::size::Size;
+
+/// All sections. Defaults stand in `keys.rs`, so every field is there when this is read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) http: Http,
+    pub(super) data: Data,
+    pub(super) store: Store,
+    pub(super) wal: Wal,
+    pub(super) snapshot: Snapshot,
+    pub(super) raft: Raft,
+    pub(super) shutdown: Shutdown,
+    pub(super) log: Log,
+    pub(super) auth: Auth,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http {
+    pub(super) listen: String,
+    pub(super) default_consistency: String,
+    pub(super) request_timeout_ms: u64,
+    pub(super) max_connections: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Data {
+    pub(super) dir: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) max_bytes: Size,
+    pub(super) max_keys: u64,
+    pub(super) eviction: String,
+    pub(super) max_value_bytes: Size,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wal {
+    pub(super) durability: String,
+    pub(super) interval_ms: u64,
+    pub(super) segment_bytes: Size,
+    pub(super) cache_bytes: Size,
+    pub(super) keep_bytes: Size,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Snapshot {
+    pub(super) every_bytes: Size,
+    pub(super) every_entries: u64,
+    pub(super) every_s: u64,
+    pub(super) side_buffer_bytes: Size,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raft {
+    pub(super) heartbeat_ms: u64,
+    pub(super) election_min_ms: u64,
+    pub(super) election_max_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shutdown {
+    pub(super) drain_ms: u64,
+    pub(super) deadline_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) level: String,
+    pub(super) format: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    pub(super) allow_anonymous: bool,
+}

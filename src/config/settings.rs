@@ -1,0 +1,158 @@
+//! The configuration as the layers take it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::raw::Raw;
+use super::size::Size;
+use crate::model::Settings;
+use crate::model::limits::MAX_VALUE_BYTES;
+use crate::service::Consistencies;
+use crate::{http, raft, service, shutdown, telemetry, wal};
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The HTTP listener.
+    pub http: http::Config,
+    /// How requests are served.
+    pub service: service::Config,
+    /// Directory of log, snapshots and identity.
+    pub data_dir: PathBuf,
+    /// The replicated settings that a new cluster begins with.
+    pub seed: Settings,
+    /// The log on disk.
+    pub wal: wal::Config,
+    /// Bytes of log kept behind the older snapshot.
+    pub wal_keep_bytes: u64,
+    /// When snapshots are taken.
+    pub snapshot: raft::SnapshotConfig,
+    /// Agreement on the log.
+    pub raft: raft::Config,
+    /// How the process ends.
+    pub shutdown: shutdown::Config,
+    /// What the process says.
+    pub telemetry: telemetry::Config,
+    /// Whether a listener may be reachable from other machines without accounts.
+    pub allow_anonymous: bool,
+}
+
+/// What is wrong, and with which key, if it is one alone.
+#[derive(Debug)]
+pub(super) struct Invalid {
+    pub(super) key: Option<&'static str>,
+    pub(super) reason: String,
+}
+
+impl From<String> for Invalid {
+    fn from(reason: String) -> Invalid {
+        Invalid { key: None, reason }
+    }
+}
+
+fn invalid(key: &'static str, reason: impl Into<String>) -> Invalid {
+    Invalid { key: Some(key), reason: reason.into() }
+}
+
+impl Config {
+    /// Converts and checks what was written.
+    pub(super) fn from_raw(raw: Raw) -> Result<Config, Invalid> {
+        let config = Config {
+            http: http_of(&raw.http)?,
+            service: service::Config { request_timeout: Duration::from_millis(raw.http.request_timeout_ms) },
+            data_dir: data_dir_of(&raw)?,
+            seed: seed_of(&raw.store)?,
+            wal: wal_of(&raw.wal)?,
+            wal_keep_bytes: raw.wal.keep_bytes.0,
+            snapshot: raft::SnapshotConfig {
+                every_bytes: raw.snapshot.every_bytes.0,
+                every_entries: raw.snapshot.every_entries,
+                every_s: raw.snapshot.every_s,
+                side_buffer_bytes: raw.snapshot.side_buffer_bytes.0,
+            },
+            raft: raft::Config {
+                heartbeat_ms: raw.raft.heartbeat_ms,
+                election_min_ms: raw.raft.election_min_ms,
+                election_max_ms: raw.raft.election_max_ms,
+            },
+            shutdown: shutdown::Config {
+                drain: Duration::from_millis(raw.shutdown.drain_ms),
+                deadline: Duration::from_millis(raw.shutdown.deadline_ms),
+            },
+            telemetry: telemetry::Config {
+                level: raw.log.level,
+                format: telemetry::Format::from_str(&raw.log.format).map_err(|e| invalid("log.format", e))?,
+            },
+            allow_anonymous: raw.auth.allow_anonymous,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<(), Invalid> {
+        self.http.validate()?;
+        self.service.validate()?;
+        self.wal.validate().map_err(|error| error.to_string())?;
+        self.snapshot.validate()?;
+        self.raft.validate()?;
+        self.shutdown.validate()?;
+        self.telemetry.validate().map_err(|reason| invalid("log.level", reason))?;
+        if !self.http.listen.ip().is_loopback() && !self.allow_anonymous {
+            return Err(invalid(
+                "http.listen",
+                format!(
+                    "{} can be reached from other machines, and there are no accounts; \
+                     listen on 127.0.0.1, or say auth.allow_anonymous = true if that is what you want",
+                    self.http.listen
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn http_of(raw: &super::raw::Http) -> Result<http::Config, Invalid> {
+    let listen = SocketAddr::from_str(&raw.listen).map_err(|_| {
+        invalid("http.listen", "an IP address and a port are wanted, such as 127.0.0.1:8080 or [::1]:8080")
+    })?;
+    let default_consistency = Consistencies::named(&raw.default_consistency)
+        .ok_or_else(|| invalid("http.default_consistency", "linearizable, lease or stale is wanted"))?;
+    let max_connections = usize::try_from(raw.max_connections).unwrap_or(usize::MAX);
+    Ok(http::Config { listen, default_consistency, max_connections })
+}
+
+fn data_dir_of(raw: &Raw) -> Result<PathBuf, Invalid> {
+    if raw.data.dir.is_empty() {
+        return Err(invalid("data.dir", "a directory is wanted"));
+    }
+    Ok(PathBuf::from(&raw.data.dir))
+}
+
+fn seed_of(raw: &super::raw::Store) -> Result<Settings, Invalid> {
+    let Size(max_value_bytes) = raw.max_value_bytes;
+    if max_value_bytes == 0 || max_value_bytes > MAX_VALUE_BYTES {
+        return Err(invalid("store.max_value_bytes", format!("1 to {MAX_VALUE_BYTES} bytes are possible")));
+    }
+    Ok(Settings {
+        max_bytes: raw.max_bytes.0,
+        max_keys: raw.max_keys,
+        eviction: raw.eviction.parse().map_err(|error| invalid("store.eviction", format!("{error}")))?,
+        max_value_bytes,
+    })
+}
+
+fn wal_of(raw: &super::raw::Wal) -> Result<wal::Config, Invalid> {
+    let durability = match raw.durability.as_str() {
+        "always" => wal::Durability::Always,
+        "interval" => wal::Durability::Interval,
+        _ => return Err(invalid("wal.durability", "always or interval is wanted")),
+    };
+    Ok(wal::Config {
+        segment_bytes: raw.segment_bytes.0,
+        durability,
+        interval: Duration::from_millis(raw.interval_ms),
+        cache_bytes: usize::try_from(raw.cache_bytes.0).unwrap_or(usize::MAX),
+    })
+}

@@ -1,0 +1,129 @@
+//! The outermost endpoint: the short way for plain reads, and one form for all errors.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use poem::endpoint::BoxEndpoint;
+use poem::error::{MethodNotAllowedError, NotFoundError};
+use poem::http::{HeaderValue, Method, Uri, header};
+use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Result};
+
+use super::accept::{Form, JSON};
+use super::api::Api;
+use super::document::{document, page, service};
+use super::gate::Gate;
+use super::params::{KEYS, key};
+use super::refusal::Refusal;
+use super::routes::Routes;
+use crate::service::{Consistency, Error};
+
+/// Where the document is.
+const DOCUMENT: &str = "/openapi.json";
+
+/// Where the page that shows it is.
+const PAGE: &str = "/docs";
+
+/// Everything that one HTTP listener answers.
+pub(super) struct Face {
+    gate: Arc<Gate>,
+    default_consistency: Consistency,
+    api: BoxEndpoint<'static>,
+    routes: Routes,
+    document: OnceLock<Bytes>,
+    page: OnceLock<Bytes>,
+}
+
+impl Face {
+    /// The face of what stands behind `gate`.
+    pub(super) fn new(gate: Arc<Gate>, default_consistency: Consistency) -> Face {
+        let api = service(Api::new(gate.clone(), default_consistency)).into_endpoint();
+        Face {
+            gate,
+            default_consistency,
+            api,
+            routes: Routes::of::<Api>(),
+            document: OnceLock::new(),
+            page: OnceLock::new(),
+        }
+    }
+
+    /// A read that says nothing but the key needs no routing and no parameters: most requests are of this kind.
+    async fn plain_read(&self, segment: &str) -> Result<Response, Refusal> {
+        let key = key(segment)?;
+        Ok(Api::read(&self.gate, key, self.default_consistency, Form::Raw).await?.into_response())
+    }
+
+    async fn routed(&self, request: Request) -> Result<Response, Refusal> {
+        if let Some(answer) = self.documents(&request) {
+            return answer;
+        }
+        self.routes.check_query(&request)?;
+        let uri = request.uri().clone();
+        self.api.call(request).await.map_err(|error| self.refusal(error, &uri))
+    }
+
+    /// The document and its page, which are made when they are first asked for.
+    fn documents(&self, request: &Request) -> Option<Result<Response, Refusal>> {
+        let (content, content_type) = match request.uri().path() {
+            DOCUMENT => (self.document.get_or_init(|| document().into()), JSON),
+            PAGE => (self.page.get_or_init(|| page().into()), "text/html; charset=utf-8"),
+            _ => return None,
+        };
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Some(Err(Refusal::MethodNotAllowed { allow: "GET, HEAD".to_owned() }));
+        }
+        let content_type = HeaderValue::from_static(content_type);
+        let response = Response::builder().header(header::CONTENT_TYPE, content_type);
+        Some(Ok(response.body(content.clone())))
+    }
+
+    /// What an error of poem, or of a handler in poem's clothes, says in our words.
+    fn refusal(&self, error: poem::Error, uri: &Uri) -> Refusal {
+        let error = match error.downcast::<Refusal>() {
+            Ok(refusal) => return refusal,
+            Err(error) => error,
+        };
+        if error.is::<NotFoundError>() {
+            return no_such_path(uri.path());
+        }
+        if error.is::<MethodNotAllowedError>() {
+            return Refusal::MethodNotAllowed { allow: self.routes.allow(uri.path()).unwrap_or_default() };
+        }
+        if error.status().is_client_error() {
+            return Refusal::invalid(error.to_string());
+        }
+        tracing::error!(%error, "a request failed inside the HTTP library");
+        Refusal::Service(Error::Internal)
+    }
+}
+
+impl Endpoint for Face {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let write = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        let answer = match plain_key(&request) {
+            Some(segment) => self.plain_read(segment).await,
+            None => self.routed(request).await,
+        };
+        Ok(answer.unwrap_or_else(|refusal| refusal.response(write)))
+    }
+}
+
+/// The key's segment, if this is a read of a key that says nothing else.
+fn plain_key(request: &Request) -> Option<&str> {
+    if *request.method() != Method::GET || request.uri().query().is_some() {
+        return None;
+    }
+    let any = request.headers().get(header::ACCEPT).is_none_or(|accept| accept == "*/*");
+    let segment = request.uri().path().strip_prefix(KEYS)?;
+    if any && !segment.is_empty() && !segment.contains('/') { Some(segment) } else { None }
+}
+
+fn no_such_path(path: &str) -> Refusal {
+    match path.strip_prefix(KEYS) {
+        Some("") => Refusal::invalid("a key has at least 1 byte"),
+        Some(_) => Refusal::NoSuchPath("there is no such path; a slash inside a key is written %2F"),
+        None => Refusal::NoSuchPath("there is no such path; GET /openapi.json lists them"),
+    }
+}

@@ -1,0 +1,39 @@
+//! HTTP: translates requests into calls of [`service::Kv`](crate::service::Kv) and the results back, nothing else.
+//!
+//! ```text
+//! socket - acceptor - poem's server - face -+- plain GET of a key ------------+- service::Kv
+//!          (limits)                         +- api (poem-openapi: routes,     |
+//!                                           |  parameters, document) ---------+
+//!                                           +- any error -> problem+json
+//! ```
+//!
+//! Invariants: every answer that is not a success is `application/problem+json` with a stable `code`, also for
+//! unknown paths and methods; an error of a write says whether it may have been applied; a body is never held in
+//! memory beyond the limits, and a write begins only when its body has arrived whole.
+//!
+//! What one `GET` of a key allocates here: the key, the header map of the answer, one buffer for ETag and version, the
+//! box of the body. Errors that hyper finds before a request exists (a malformed head, a head that is too large) are
+//! answered by hyper alone, without a body.
+//!
+//! It deliberately knows nothing of raft, the log or the store.
+
+mod accept;
+mod acceptor;
+mod answers;
+mod api;
+mod body;
+mod document;
+mod face;
+mod gate;
+mod operations;
+mod params;
+mod percent;
+mod preconditions;
+mod refusal;
+mod routes;
+mod server;
+mod stats;
+
+pub use document::document;
+pub use gate::Gate;
+pub use server::{Config, Server};

@@ -1,0 +1,116 @@
+//! The end of the process: one token that says "stop", named tasks, and a drain with a deadline.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Between turning unready and closing the listeners, so that balancers notice.
+    pub drain: Duration,
+    /// From the signal to the end of the process.
+    pub deadline: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { drain: Duration::from_millis(500), deadline: Duration::from_secs(25) }
+    }
+}
+
+impl Config {
+    /// Says what is wrong with the settings.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.deadline < Duration::from_millis(100) {
+            return Err("shutdown.deadline_ms is at least 100".to_owned());
+        }
+        if self.drain >= self.deadline {
+            return Err("shutdown.drain_ms is less than shutdown.deadline_ms".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Tasks that end when they are told to.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tasks {
+    /// No tasks yet.
+    pub fn new() -> Tasks {
+        Tasks::default()
+    }
+
+    /// Starts a task. It must end soon after [`Tasks::stopped`] does.
+    pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(async move {
+            task.await;
+            tracing::debug!(name, "task ended");
+        });
+    }
+
+    /// Ends when the tasks are told to stop.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.stop.clone().cancelled_owned()
+    }
+
+    /// Tells the tasks to stop and waits for them, until `deadline`; says whether all ended.
+    pub async fn stop(&self, deadline: Instant) -> bool {
+        self.stop.cancel();
+        self.tracker.close();
+        tokio::time::timeout_at(deadline, self.tracker.wait()).await.is_ok()
+    }
+}
+
+/// The signals that end the process.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes SIGTERM and SIGINT over from the system. Inside a tokio runtime only.
+    pub fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next signal and gives its name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_does_not_stop_is_reported_at_the_deadline() {
+        let tasks = Tasks::new();
+        tasks.spawn("stubborn", std::future::pending());
+        tasks.spawn("willing", tasks.stopped());
+        assert!(!tasks.stop(Instant::now() + Duration::from_millis(10)).await);
+    }
+
+    #[tokio::test]
+    async fn tasks_end_when_they_are_told_to() {
+        let tasks = Tasks::new();
+        tasks.spawn("willing", tasks.stopped());
+        assert!(tasks.stop(Instant::now() + Duration::from_secs(60)).await);
+    }
+}

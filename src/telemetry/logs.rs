@@ -1,0 +1,97 @@
+//! Logs, as text or as JSON, one line an event.
+
+use std::io;
+use std::str::FromStr;
+
+use tracing_subscriber::EnvFilter;
+
+/// How the process logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// A level, or directives such as `info,kvorum::raft=debug`.
+    pub level: String,
+    /// Text or JSON.
+    pub format: Format,
+}
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// For humans.
+    #[default]
+    Text,
+    /// For programs: one JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { level: "info".to_owned(), format: Format::Text }
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Format, String> {
+        match name {
+            "text" => Ok(Format::Text),
+            "json" => Ok(Format::Json),
+            _ => Err("text or json is wanted".to_owned()),
+        }
+    }
+}
+
+impl Config {
+    /// Says what is wrong with the settings.
+    pub fn validate(&self) -> Result<(), String> {
+        self.filter().map(|_| ())
+    }
+
+    /// A lone level is meant for Kvorum; libraries then speak only of trouble. Directives are taken as they are.
+    fn filter(&self) -> Result<EnvFilter, String> {
+        let level = self.level.trim();
+        let directives = if level.contains(['=', ',']) {
+            level.to_owned()
+        } else if level.eq_ignore_ascii_case("off") {
+            "off".to_owned()
+        } else {
+            let level = tracing::Level::from_str(level).map_err(|_| {
+                "error, warn, info, debug, trace or off is wanted, or directives such as info,kvorum::raft=debug"
+            })?;
+            format!("{},kvorum={level}", level.min(tracing::Level::WARN))
+        };
+        EnvFilter::try_new(directives).map_err(|error| error.to_string())
+    }
+}
+
+/// Sends the logs of this process to standard error from now on. A second call changes nothing.
+pub fn start(config: &Config) -> Result<(), String> {
+    let builder = tracing_subscriber::fmt().with_env_filter(config.filter()?).with_writer(io::stderr);
+    // Fails only if logs were started before, as tests do.
+    let _ = match config.format {
+        Format::Text => {
+            let colours =
+                io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+            builder.with_ansi(colours).try_init()
+        }
+        Format::Json => builder.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_and_directives_are_taken_and_slips_refused() {
+        let valid = |level: &str| Config { level: level.to_owned(), format: Format::Text }.validate().is_ok();
+        for level in ["info", "warn", "off", "TRACE", "info,kvorum::raft=debug"] {
+            assert!(valid(level), "{level}");
+        }
+        for level in ["", "inof", "kvorum=loud", "verbose"] {
+            assert!(!valid(level), "{level}");
+        }
+    }
+}
