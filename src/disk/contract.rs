@@ -32,7 +32,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Size and free bytes of the file system that holds `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
-    /// Locks `path` (created if needed) for this process alone, until the guard is dropped or the process ends.
+    /// Locks `path` (created if needed) for this process alone, until the guard is dropped or the process
+    /// ends.
     ///
     /// # Errors
     /// [`LockError::Held`] if another holder exists, [`LockError::Io`] for anything else.
@@ -53,8 +54,8 @@ pub trait File: fmt::Debug + Send + Sync + 'static {
     }
     /// Cuts or extends (with zeros) to `length` bytes.
     fn set_len(&self, length: u64) -> io::Result<()>;
-    /// Makes the file `length` bytes long with its blocks reserved, so that writing inside cannot run out of space.
-    /// Zeros are written where the file system cannot reserve.
+    /// Makes the file `length` bytes long with its blocks reserved, so that writing inside cannot run out of
+    /// space. Zeros are written where the file system cannot reserve.
     fn allocate(&self, length: u64) -> io::Result<()>;
     /// Makes content and length durable.
     fn sync_data(&self) -> io::Result<()>;

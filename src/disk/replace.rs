@@ -5,13 +5,16 @@ use std::path::Path;
 
 use super::contract::Disk;
 
-/// What the temporary name of a file being replaced ends with. Such a file is a leftover of a crash and may be removed.
+/// What the temporary name of a file being replaced ends with. Such a file is a leftover of a crash and may
+/// be removed.
 pub const TEMPORARY: &str = ".tmp";
 
-/// Gives `dir/name` the content `bytes`: written under a temporary name, synced, renamed, the directory synced.
+/// Gives `dir/name` the content `bytes`: written under a temporary name, synced, renamed, the directory
+/// synced.
 ///
-/// When it returns, the new content survives a power cut; when it fails or the machine stops before, the old one (or
-/// the absence of the file) may still stand. Meant for small files such as `node.json`; not for two writers at once.
+/// When it returns, the new content survives a power cut; when it fails or the machine stops before, the old
+/// one (or the absence of the file) may still stand. Meant for small files such as `node.json`; not for two
+/// writers at once.
 ///
 /// # Errors
 /// The first operation that failed. The file under its own name is whole in every case.
@@ -32,8 +35,8 @@ mod tests {
     use super::*;
     use crate::disk::Faulty;
 
-    /// Goal: whatever the step at which the power goes, the name holds one of the two contents, and the new one once
-    /// `replace` returned.
+    /// Goal: whatever the step at which the power goes, the name holds one of the two contents, and the new
+    /// one once `replace` returned.
     #[test]
     fn a_replaced_file_is_old_or_new_at_every_crash_point() {
         let dir = Path::new("/data");

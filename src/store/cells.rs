@@ -10,13 +10,13 @@
 //! Where a cell lies is the node's own affair: nothing replicated depends on it.
 
 /// Bytes of a page.
-pub(super) const PAGE_BYTES: usize = 1 << 16;
+pub(super) const PAGE_BYTES: usize = 64 << 10;
 
 /// Largest cell.
 pub(super) const MAX_CELL: usize = 2_048;
 
 const UNIT: usize = 8;
-const UNIT_BITS: u32 = (PAGE_BYTES / UNIT).ilog2();
+const UNIT_BITS: u32 = 13;
 const MAX_PAGES: usize = 1 << (32 - UNIT_BITS);
 const SPARE_PAGES: usize = 16;
 const NONE: u32 = u32::MAX;
@@ -68,7 +68,7 @@ impl Address {
     }
 
     fn offset(self) -> usize {
-        (self.0 as usize & (PAGE_BYTES / UNIT - 1)) * UNIT
+        (self.0 as usize & ((1 << UNIT_BITS) - 1)) * UNIT
     }
 
     pub(super) fn from_raw(raw: u32) -> Address {

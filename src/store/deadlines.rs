@@ -80,6 +80,17 @@ impl Deadlines {
         self.position(slot).is_some()
     }
 
+    /// Where in the heap `slot` is, to bring that place in.
+    pub(super) fn glance(&self, slot: Slot) -> Option<u32> {
+        self.position(slot).map(|at| at as u32)
+    }
+
+    /// A byte of the deadline at a place in the heap and of the one above it.
+    pub(super) fn glance_at(&self, at: u32) -> u32 {
+        let above = (at as usize).saturating_sub(1) / ARITY;
+        self.heap.get(at as usize).slot ^ self.heap.get(above).slot
+    }
+
     /// Adds a deadline without keeping the order; [`Deadlines::restore_order`] must follow.
     pub(super) fn push(&mut self, slot: Slot, deadline: Timestamp) {
         self.positions.grow_to(slot.0 as usize + 1);

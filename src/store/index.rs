@@ -22,8 +22,8 @@ const GROW_QUARTERS: usize = 30;
 const SHRINK_QUARTERS: usize = 10;
 const NO_BUCKET: u32 = u32::MAX;
 
+/// Not declared as aligned: allocators put pages of 64 KiB on such borders anyway, but take a third more for one that asks.
 #[derive(Clone, Copy)]
-#[repr(align(64))]
 struct Bucket {
     addresses: [Address; WAYS],
     /// 0 where there is no entry.
@@ -132,6 +132,13 @@ impl Index {
             }
             bucket = self.overflows.get(bucket.overflow as usize);
         }
+    }
+
+    /// A record that is probably the one under `hash`: the first with its tag in the first bucket.
+    pub(super) fn glance(&self, hash: u64) -> Address {
+        let bucket = self.homes.get(self.home(hash));
+        let way = bucket.matching(tag(hash)).trailing_zeros() as usize / 8;
+        bucket.addresses.get(way).copied().unwrap_or(Address::NONE)
     }
 
     /// Adds an entry that is not there yet. `hash_of` gives the hash of entries that a split moves.

@@ -46,6 +46,7 @@ mod slots;
 mod stage;
 mod state;
 mod transact;
+mod warm;
 
 pub use cut::{CutActive, Globals, RecordRef, Side, Walk};
 pub use effects::{Changes, Effects, Garbage, Removal};

@@ -13,6 +13,7 @@ use super::record::Records;
 use super::room::Need;
 use super::state::Store;
 use super::transact::Verdict;
+use super::warm::WINDOW;
 use crate::model::{Command, Mode, Outcome, Reason, Settings, Timestamp, Transaction, Version};
 
 /// Scratch memory of dry runs.
@@ -105,7 +106,10 @@ impl Store {
     fn load_stage(&mut self, stage: &mut Stage, transaction: &Transaction, effects: &mut Effects) {
         stage.keys.collect(transaction, self.keyspace.index.hasher());
         stage.entries.clear();
-        for key in stage.keys.keys(transaction) {
+        for (n, key) in stage.keys.keys(transaction).enumerate() {
+            if n % WINDOW == 0 {
+                self.warm_commands(&transaction.commands[n..]);
+            }
             let mut found = self.keyspace.find(self.keyspace.index.hash(key), key);
             if let Some(address) = found
                 && self.keyspace.records.at(address).is_expired(self.now)

@@ -15,6 +15,7 @@ use super::keyspace::{Totals, cost_of};
 use super::level::cost;
 use super::room::Need;
 use super::state::{Limits, Store};
+use super::warm::WINDOW;
 use crate::model::{
     Check, Command, Key, Mode, Outcome, Query, Reason, Settings, Timestamp, Transaction, Version,
 };
@@ -40,6 +41,9 @@ impl Store {
         for (n, command) in transaction.commands.iter().enumerate() {
             while let Some((_, query)) = reads.next_if(|(before, _)| *before <= n) {
                 effects.answers.push(self.read(self.now, query));
+            }
+            if n % WINDOW == 0 && transaction.commands.len() > 1 {
+                self.warm_commands(&transaction.commands[n..]);
             }
             let outcome = match &verdict {
                 Verdict::Single => {

@@ -11,8 +11,8 @@ pub enum Durability {
     /// After `fdatasync`. Default.
     #[default]
     Always,
-    /// After the write; `fdatasync` follows within [`Config::interval`]. A power cut may lose that much, a killed
-    /// process loses nothing. Votes and what asks for it are synced all the same.
+    /// After the write; `fdatasync` follows within [`Config::interval`]. A power cut may lose that much, a
+    /// killed process loses nothing. Votes and what asks for it are synced all the same.
     Interval,
 }
 

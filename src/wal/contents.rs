@@ -1,7 +1,7 @@
 //! Which segments still hold entries that were not purged, as far as the writer has written.
 //!
-//! The handles' view is ahead of the disk: a purge they see may not be durable yet. Files are removed by this view
-//! instead, which moves only with what was written, and only after a sync.
+//! The handles' view is ahead of the disk: a purge they see may not be durable yet. Files are removed by this
+//! view instead, which moves only with what was written, and only after a sync.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,8 @@ pub(super) struct Contents {
 impl Contents {
     /// The contents of segments as they were found.
     pub(super) fn new(sequences: impl Iterator<Item = u32>, groups: &BTreeMap<u16, Group>) -> Contents {
-        let mut contents = Contents { segments: sequences.map(|sequence| (sequence, BTreeMap::new())).collect() };
+        let mut contents =
+            Contents { segments: sequences.map(|sequence| (sequence, BTreeMap::new())).collect() };
         for (group, kept) in groups {
             for (segment, index) in kept.segments() {
                 contents.note(segment, *group, index);

@@ -7,9 +7,9 @@
 //!   placed     <------------------------------->               written (and synced, if promised)
 //! ```
 //!
-//! Invariants: slots are contiguous in their index; the cache covers a suffix of them; what is not placed is in the cache; a
-//! slot is placed only by the write of exactly its entry (a truncation begins a new generation, so that a late
-//! answer for a dropped entry finds nobody).
+//! Invariants: slots are contiguous in their index; the cache covers a suffix of them; what is not placed is
+//! in the cache; a slot is placed only by the write of exactly its entry (a truncation begins a new
+//! generation, so that a late answer for a dropped entry finds nobody).
 
 use std::collections::VecDeque;
 
@@ -72,7 +72,8 @@ impl Group {
         if self.slots.is_empty() { None } else { Some((self.first, last)) }
     }
 
-    /// Adds an entry that [`GroupState::admits`]. With its place it is known to be on disk and its payload is not kept.
+    /// Adds an entry that [`GroupState::admits`]. With its place it is known to be on disk and its payload is
+    /// not kept.
     pub(super) fn push(&mut self, id: LogId, len: u32, body: Result<Place, Bytes>) {
         assert!(self.state.admits(id), "entries follow each other without a gap");
         if self.slots.is_empty() {
@@ -174,7 +175,8 @@ impl Group {
         self.cache.pop_front().map(|payload| payload.len())
     }
 
-    /// Where to find the entries of a range, from its first index here on: at least one, then while the payloads fit the budget.
+    /// Where to find the entries of a range, from its first index here on: at least one, then while the
+    /// payloads fit the budget.
     pub(super) fn sources(&self, range: std::ops::Range<u64>, budget_bytes: usize) -> Vec<Source> {
         let mut sources = Vec::new();
         let mut bytes = 0usize;
@@ -257,7 +259,10 @@ mod tests {
         assert_eq!(group.purge_upto(id(1)), 20);
         assert_eq!((group.log_id(1), group.log_id(0), group.entries()), (Some(id(1)), None, Some((2, 4))));
         assert_eq!(group.purge_upto(id(20)), 30);
-        assert_eq!((group.state.last, group.state.purged, group.entries()), (Some(id(20)), Some(id(20)), None));
+        assert_eq!(
+            (group.state.last, group.state.purged, group.entries()),
+            (Some(id(20)), Some(id(20)), None)
+        );
         group.push(id(21), 1, Ok(place(8)));
         assert_eq!(group.entries(), Some((21, 21)));
     }

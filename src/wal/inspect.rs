@@ -104,8 +104,8 @@ pub fn inspect(disk: &dyn Disk, dir: &Path, show: &mut dyn FnMut(Line)) -> Resul
     Ok(())
 }
 
-/// Checks the log in `dir` as [`crate::wal::Wal::open`] would. Returns the segments that verified and all that is wrong; the
-/// log can be opened if no finding is `refused`.
+/// Checks the log in `dir` as [`crate::wal::Wal::open`] would. Returns the segments that verified and all
+/// that is wrong; the log can be opened if no finding is `refused`.
 ///
 /// # Errors
 /// [`Error::Io`] if the directory cannot be read.
@@ -119,7 +119,9 @@ pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<(Vec<SegmentReport>, Vec<Fi
         let walked = inspect_segment(disk, &path, &mut |offset, kind| match kind {
             Kind::Head { length, .. } => report.length = length,
             Kind::Damage(what) => wrong = Some((offset, what, true)),
-            Kind::TornEnd => wrong = Some((offset, "the torn end of a write nobody was told of".into(), false)),
+            Kind::TornEnd => {
+                wrong = Some((offset, "the torn end of a write nobody was told of".into(), false))
+            }
             _ => report.bytes = offset,
         });
         match (walked, wrong) {
@@ -139,8 +141,8 @@ pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<(Vec<SegmentReport>, Vec<Fi
     Ok((reports, findings))
 }
 
-/// Whether nothing was ever logged in `dir`: there is no segment, or only heads, empty openings and Synced records. Such a
-/// directory may be begun anew.
+/// Whether nothing was ever logged in `dir`: there is no segment, or only heads, empty openings and Synced
+/// records. Such a directory may be begun anew.
 ///
 /// # Errors
 /// As [`crate::wal::Wal::open`], but for the identity, which is not compared.

@@ -1,10 +1,10 @@
 //! The numbers that the format is made of, and the small tools for reading and sealing its bytes.
 //!
-//! Everything is little endian. Each record's checksums and the keystream over its payload depend on the segment's
-//! random id and on the record's offset. So neither zeros, nor a record of an older file in the same blocks, nor a record
-//! at the wrong place ever verifies. The keystream also makes it practically impossible that a whole sector of a payload
-//! is zero on disk (the content would have to equal a keystream nobody has seen); a zero sector thus is one that was
-//! never written. It is no encryption.
+//! Everything is little endian. Each record's checksums and the keystream over its payload depend on the
+//! segment's random id and on the record's offset. So neither zeros, nor a record of an older file in the
+//! same blocks, nor a record at the wrong place ever verifies. The keystream also makes it practically
+//! impossible that a whole sector of a payload is zero on disk (the content would have to equal a keystream
+//! nobody has seen); a zero sector thus is one that was never written. It is no encryption.
 
 /// The unit that a power cut keeps or loses as a whole, in bytes.
 pub(super) const SECTOR: u32 = 512;
@@ -96,8 +96,9 @@ impl Numbers<'_> {
 
 /// Whether all bytes are zero.
 pub(super) fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
-    words.iter().all(|word| *word == [0; 8]) && rest.iter().all(|byte| *byte == 0)
+    // Comparing slices is one call of memcmp, and fast in every build.
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|piece| ZEROS.starts_with(piece))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The handle of an open log.
 //!
-//! Every change is taken into memory at once, under one lock, and queued; the writer makes it durable and tells the
-//! callback. So what was handed over can be read back at once, and two changes take effect in the order in which
-//! they were handed over.
+//! Every change is taken into memory at once, under one lock, and queued; the writer makes it durable and
+//! tells the callback. So what was handed over can be read back at once, and two changes take effect in the
+//! order in which they were handed over.
 
 use std::fmt;
 use std::ops::Range;
@@ -44,8 +44,8 @@ struct Threads {
 }
 
 impl Wal {
-    /// Opens the log in `dir`, or begins one there, and starts its two threads. When it returns, all that it shows is
-    /// durable.
+    /// Opens the log in `dir`, or begins one there, and starts its two threads. When it returns, all that it
+    /// shows is durable.
     ///
     /// # Errors
     /// [`Error::Corrupt`], [`Error::Identity`] and [`Error::Format`] refuse the log and have changed nothing;
@@ -103,8 +103,8 @@ impl Wal {
         self.inner(|inner| inner.groups.get(&group).map(|group| group.state).unwrap_or_default())
     }
 
-    /// Appends entries, the first of which must follow the group's last one. Never blocks; the entries can be read when
-    /// it returns. `done` is told once they are synced, in interval mode once they are written.
+    /// Appends entries, the first of which must follow the group's last one. Never blocks; the entries can be
+    /// read when it returns. `done` is told once they are synced, in interval mode once they are written.
     ///
     /// What is queued is bounded by nothing here: raft's own limits on unacknowledged entries do that.
     pub fn append(&self, group: u16, entries: Vec<Entry>, done: Callback) {
@@ -176,8 +176,8 @@ impl Wal {
         });
     }
 
-    /// Forgets the entries up to this position, which may lie beyond the last one. Their segments are removed once the
-    /// purge is synced and nothing else needs them.
+    /// Forgets the entries up to this position, which may lie beyond the last one. Their segments are removed
+    /// once the purge is synced and nothing else needs them.
     pub fn purge_upto(&self, group: u16, upto: LogId, done: Callback) {
         self.hand_over(false, done, |inner| {
             let kept = inner.groups.entry(group).or_default();
@@ -194,14 +194,14 @@ impl Wal {
         self.inner(|inner| inner.groups.get(&group).and_then(|group| group.log_id(index)))
     }
 
-    /// The last index of a group that may be purged if segments with at least `keep_bytes` of records are to stay; `None`
-    /// if there are not so many.
+    /// The last index of a group that may be purged if segments with at least `keep_bytes` of records are to
+    /// stay; `None` if there are not so many.
     pub fn index_behind(&self, group: u16, keep_bytes: u64) -> Option<u64> {
         self.inner(|inner| inner.index_behind(group, keep_bytes))
     }
 
-    /// Reads the entries of a range without a gap, from its start or from the first entry there is, whichever is later.
-    /// It stops before the payloads pass the budget, but carries at least one if there is one.
+    /// Reads the entries of a range without a gap, from its start or from the first entry there is, whichever
+    /// is later. It stops before the payloads pass the budget, but carries at least one if there is one.
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Corrupt`] if what is on disk does not verify any more.
@@ -214,7 +214,8 @@ impl Wal {
         reading.run()
     }
 
-    /// Says that entries up to this index were applied: once written, they may leave memory when there are too many.
+    /// Says that entries up to this index were applied: once written, they may leave memory when there are
+    /// too many.
     pub fn note_applied(&self, group: u16, index: u64) {
         let config = self.handle.shared.config;
         self.inner(|inner| {
@@ -225,8 +226,8 @@ impl Wal {
         });
     }
 
-    /// Seals the present segment and opens the next, so that a purge can free what stands in it. Does nothing if the
-    /// present one is still empty.
+    /// Seals the present segment and opens the next, so that a purge can free what stands in it. Does nothing
+    /// if the present one is still empty.
     pub fn roll(&self, done: Callback) {
         self.hand_over(false, done, |_| Ok(Work::Roll));
     }
@@ -246,8 +247,8 @@ impl Wal {
         self.inner(|inner| inner.stats(&self.handle.shared.config))
     }
 
-    /// Finishes what was handed over, says on disk that all is synced, and ends the threads. What is handed over
-    /// afterwards is refused. A second call does nothing.
+    /// Finishes what was handed over, says on disk that all is synced, and ends the threads. What is handed
+    /// over afterwards is refused. A second call does nothing.
     ///
     /// # Errors
     /// The failure that poisoned the log.
@@ -261,7 +262,12 @@ impl Wal {
     }
 
     /// Takes a change into memory and queues it, or tells the callback why not.
-    fn hand_over(&self, synced: bool, done: Callback, change: impl FnOnce(&mut Inner) -> Result<Work, Error>) {
+    fn hand_over(
+        &self,
+        synced: bool,
+        done: Callback,
+        change: impl FnOnce(&mut Inner) -> Result<Work, Error>,
+    ) {
         let mut inner = self.handle.shared.inner.lock();
         let refused = match &inner.poisoned {
             Some(error) => Some(error.clone()),

@@ -45,7 +45,10 @@ enum Step {
 
 impl Reading {
     /// Plans to read these sources; `segment` finds an open segment by its number.
-    pub(super) fn new(sources: Vec<Source>, segment: impl Fn(u32) -> Option<Arc<Segment>>) -> Result<Reading, Error> {
+    pub(super) fn new(
+        sources: Vec<Source>,
+        segment: impl Fn(u32) -> Option<Arc<Segment>>,
+    ) -> Result<Reading, Error> {
         let mut reading = Reading::default();
         for source in sources {
             match source {
@@ -107,7 +110,8 @@ impl Piece {
             let start = (offset - first.offset) as usize;
             let own = bytes.get(start..(end - u64::from(first.offset)) as usize).unwrap_or_default();
             let payload = record::payload_of(own, head.id, *offset, *id);
-            let damaged = || Error::corrupt(path, (*offset).into(), "the entry does not verify when it is read");
+            let damaged =
+                || Error::corrupt(path, (*offset).into(), "the entry does not verify when it is read");
             entries.push(Entry { id: *id, payload: Bytes::from(payload.ok_or_else(damaged)?) });
         }
         Ok(())

@@ -27,7 +27,8 @@
 //!   8 SegmentEnd   length u64 (where this record begins) | id of the next segment u64
 //! ```
 //!
-//! The first 8 bytes of a header hold a type, its last a 0xFF, so no sector's share of a header is zero by content.
+//! The first 8 bytes of a header hold a type, its last a 0xFF, so no sector's share of a header is zero by
+//! content.
 
 use super::layout::{ALIGN, CLOSING, Numbers, Seal, is_zero};
 use super::values::{GroupState, LogId, Vote};
@@ -87,8 +88,8 @@ pub(super) const fn size(len: usize) -> u64 {
     (HEADER as u64 + len as u64 + 1).next_multiple_of(ALIGN as u64)
 }
 
-/// Appends a record, to stand at `offset` of the segment with this id, to `buffer`. `payload` is that of an entry;
-/// other records make their own.
+/// Appends a record, to stand at `offset` of the segment with this id, to `buffer`. `payload` is that of an
+/// entry; other records make their own.
 pub(super) fn encode(
     buffer: &mut Vec<u8>,
     (segment_id, offset): (u64, u32),
@@ -165,11 +166,13 @@ pub(super) fn frame_of(bytes: &[u8], segment_id: u64, offset: u32) -> Result<Fra
     if closing.first() != Some(&CLOSING) || !is_zero(closing.get(1..).unwrap_or_default()) {
         return Err(flaw("the record is not closed"));
     }
-    let record = header.record(segment_id, offset, stored).ok_or(flaw("the record says something impossible"))?;
+    let record =
+        header.record(segment_id, offset, stored).ok_or(flaw("the record says something impossible"))?;
     Ok(Frame { offset, record, len: header.len, synced: header.synced, end })
 }
 
-/// Takes the payload out of the entry at `offset`, checking all of it again; `bytes` are the segment's from there on.
+/// Takes the payload out of the entry at `offset`, checking all of it again; `bytes` are the segment's from
+/// there on.
 pub(super) fn payload_of(bytes: &[u8], segment_id: u64, offset: u32, expected: LogId) -> Option<Vec<u8>> {
     let frame = frame_of(bytes, segment_id, offset).ok()?;
     if !matches!(frame.record, Record::Entry { id, .. } if id == expected) {
@@ -187,7 +190,9 @@ impl Record {
         const NOWHERE: LogId = LogId { term: 0, leader: 0, index: 0 };
         match *self {
             Record::Entry { group, id } => (1, group, id),
-            Record::Vote { group, vote } => (2, group, LogId { term: vote.term, leader: vote.node, index: 0 }),
+            Record::Vote { group, vote } => {
+                (2, group, LogId { term: vote.term, leader: vote.node, index: 0 })
+            }
             Record::Truncate { group, to } => (3, group, to.unwrap_or(NOWHERE)),
             Record::Purge { group, upto } => (4, group, upto),
             Record::Committed { group, id } => (5, group, id),
@@ -223,7 +228,10 @@ impl Header {
         Seal::new(segment_id, offset).mask(&mut payload);
         let mut numbers = Numbers(&payload);
         let record = match self.kind {
-            2 => Record::Vote { group, vote: Vote { term: id.term, node: id.leader, committed: numbers.flag()? } },
+            2 => Record::Vote {
+                group,
+                vote: Vote { term: id.term, node: id.leader, committed: numbers.flag()? },
+            },
             3 => Record::Truncate { group, to: numbers.flag()?.then_some(id) },
             4 => Record::Purge { group, upto: id },
             5 => Record::Committed { group, id },

@@ -1,8 +1,8 @@
 //! Opening a log: what was found is made durable and whole again before anybody sees it.
 //!
 //! 1. [`survey`] reads everything and refuses what the recovery law refuses. Nothing is changed up to here.
-//! 2. The last two segments and the directories are synced: what was read may have been only in the page cache of a
-//!    process that was killed. (Two, because a SegmentEnd may be as unsynced as what follows it.)
+//! 2. The last two segments and the directories are synced: what was read may have been only in the page
+//!    cache of a process that was killed. (Two, because a SegmentEnd may be as unsynced as what follows it.)
 //! 3. A torn end is zeroed and synced, so that nothing of it can ever come back behind later records.
 //! 4. The writer appends and syncs a Synced record.
 //!
@@ -31,7 +31,12 @@ pub(super) struct Found {
 }
 
 /// Finds the log in `dir`, or begins one there.
-pub(super) fn recover(disk: &dyn Disk, dir: &Path, identity: Identity, config: &Config) -> Result<Found, Error> {
+pub(super) fn recover(
+    disk: &dyn Disk,
+    dir: &Path,
+    identity: Identity,
+    config: &Config,
+) -> Result<Found, Error> {
     disk.create_dir_all(dir).map_err(|error| Error::io("create directory", dir, error))?;
     let mut survey = survey(disk, dir, Some(&identity))?;
     let mut segments = Vec::with_capacity(survey.segments.len());

@@ -1,11 +1,11 @@
 //! Replaying records: from a segment's opening to the state of every group.
 //!
-//! Each segment opens with the GroupState of every group (`following` counts down to 0 at the last one), so any prefix of
-//! segments can be dropped. The first segment that is replayed takes its openings as the truth; each later one must find
-//! in them exactly what was replayed so far, or the log is refused.
+//! Each segment opens with the GroupState of every group (`following` counts down to 0 at the last one), so
+//! any prefix of segments can be dropped. The first segment that is replayed takes its openings as the truth;
+//! each later one must find in them exactly what was replayed so far, or the log is refused.
 //!
-//! An opening may speak of entries that stood in a dropped segment. A later Purge must cover them; [`Replay::finish`]
-//! refuses otherwise.
+//! An opening may speak of entries that stood in a dropped segment. A later Purge must cover them;
+//! [`Replay::finish`] refuses otherwise.
 
 use std::collections::BTreeMap;
 
@@ -85,7 +85,9 @@ impl Replay {
                 group.push(id, frame.len, Ok(Place { segment, offset: frame.offset }));
             }
             Record::Vote { group, vote } => self.groups.entry(group).or_default().state.vote = Some(vote),
-            Record::Committed { group, id } => self.groups.entry(group).or_default().state.committed = Some(id),
+            Record::Committed { group, id } => {
+                self.groups.entry(group).or_default().state.committed = Some(id)
+            }
             Record::Truncate { group, to } => {
                 let kept = self.groups.entry(group).or_default();
                 if !kept.state.admits_truncation(to) {

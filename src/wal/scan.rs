@@ -4,15 +4,17 @@
 //!   head | record | record | record | X ............ zeros ............ end of the segment
 //! ```
 //!
-//! At X there are only zeros (a clean end), or bytes that are no record. Those are the torn end of a write that nobody was told
-//! of, or damage. They are a torn end only if
+//! At X there are only zeros (a clean end), or bytes that are no record. Those are the torn end of a write
+//! that nobody was told of, or damage. They are a torn end only if
 //!
-//! * no record with a valid header stands at any later multiple of 8 and says that more than X had been synced, and
-//! * the header at X is intact, and the record's closing byte is 0 or one sector's share of exactly that record is
-//!   all zero (the sector was never written); or the header is not intact, and one sector's share of it is all zero,
-//!   or its closing byte is 0 and only zeros follow up to the end of the segment.
+//! * no record with a valid header stands at any later multiple of 8 and says that more than X had been
+//!   synced, and
+//! * the header at X is intact, and the record's closing byte is 0 or one sector's share of exactly that
+//!   record is all zero (the sector was never written); or the header is not intact, and one sector's share
+//!   of it is all zero, or its closing byte is 0 and only zeros follow up to the end of the segment.
 //!
-//! A single flipped bit satisfies none of the second group: a closing byte is 0xFF, and no written share is zero.
+//! A single flipped bit satisfies none of the second group: a closing byte is 0xFF, and no written share is
+//! zero.
 
 use super::layout::{ALIGN, CLOSING, HEAD, SECTOR, is_zero};
 use super::record::{Flaw, Frame, HEADER, Record, frame_of, header_of};

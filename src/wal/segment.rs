@@ -28,7 +28,8 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The length for a segment that must hold a record with this payload behind its opening: the usual one, or more.
+    /// The length for a segment that must hold a record with this payload behind its opening: the usual one,
+    /// or more.
     pub(super) fn length_for(usual: u64, opening: u64, payload: usize) -> u32 {
         // Room for the closing records is included, and for the Synced records of a few restarts.
         let needed = u64::from(HEAD) + opening + record::size(payload) + END_SIZE + 16 * record::size(0);
@@ -41,8 +42,8 @@ impl Plan {
 pub(super) const END_SIZE: u64 = record::size(16);
 
 impl Segment {
-    /// Makes the segment's file under a temporary name, syncs it, renames it (over an unused one of that name) and
-    /// syncs the directory.
+    /// Makes the segment's file under a temporary name, syncs it, renames it (over an unused one of that
+    /// name) and syncs the directory.
     ///
     /// # Errors
     /// [`Error::NoSpace`], which changes nothing, or [`Error::Io`].

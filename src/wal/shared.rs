@@ -1,4 +1,5 @@
-//! What the handles and the writer share, under one lock: the groups, the queue, the open segments, the counters.
+//! What the handles and the writer share, under one lock: the groups, the queue, the open segments, the
+//! counters.
 //!
 //! Callbacks are never called under the lock.
 
@@ -15,8 +16,8 @@ use super::segment::Segment;
 use super::stats::{BATCH_BOUNDS, FSYNC_BOUNDS_US, Histogram, Span, Stats};
 use super::values::{Entry, LogId, Vote};
 
-/// Told once that an operation is durable (or written, if that was chosen), or why it is not. Runs on the writer's thread, so it
-/// must be quick and must not wait for the log.
+/// Told once that an operation is durable (or written, if that was chosen), or why it is not. Runs on the
+/// writer's thread, so it must be quick and must not wait for the log.
 pub type Callback = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// An operation that was handed over, with who is to be told.
@@ -29,10 +30,23 @@ pub(super) struct Op {
 
 /// What an operation asks the writer for.
 pub(super) enum Work {
-    Append { group: u16, entries: Vec<Entry>, generation: u32 },
-    Vote { group: u16, vote: Vote },
-    Truncate { group: u16, to: Option<LogId> },
-    Purge { group: u16, upto: LogId },
+    Append {
+        group: u16,
+        entries: Vec<Entry>,
+        generation: u32,
+    },
+    Vote {
+        group: u16,
+        vote: Vote,
+    },
+    Truncate {
+        group: u16,
+        to: Option<LogId>,
+    },
+    Purge {
+        group: u16,
+        upto: LogId,
+    },
     Roll,
     /// Nothing; it is answered in its turn.
     Nothing,
@@ -173,7 +187,8 @@ impl Inner {
         }
     }
 
-    /// The last index of a group that may be purged so that segments with at least `keep_bytes` of records stay.
+    /// The last index of a group that may be purged so that segments with at least `keep_bytes` of records
+    /// stay.
     pub(super) fn index_behind(&self, group: u16, keep_bytes: u64) -> Option<u64> {
         let mut kept = 0;
         let first_kept = self.segments.iter().rev().find_map(|(sequence, listed)| {

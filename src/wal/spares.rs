@@ -1,7 +1,9 @@
-//! The thread beside the writer: it makes the next segment before it is needed, and removes files no longer needed.
+//! The thread beside the writer: it makes the next segment before it is needed, and removes files no longer
+//! needed.
 //!
-//! When there is no space for the next segment, the log lives on in the one it has: [`Room::Reserve`] tells the caller to
-//! stop sending what can be refused, and the thread tries again. Any other failure poisons the log.
+//! When there is no space for the next segment, the log lives on in the one it has: [`Room::Reserve`] tells
+//! the caller to stop sending what can be refused, and the thread tries again. Any other failure poisons the
+//! log.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,7 +55,12 @@ struct State {
 }
 
 impl Spares {
-    pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf, identity: Identity, found: Option<Segment>) -> Spares {
+    pub(super) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        identity: Identity,
+        found: Option<Segment>,
+    ) -> Spares {
         let state = State { ready: found.map(Arc::new), ..State::default() };
         Spares { disk, dir, identity, state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -61,9 +68,8 @@ impl Spares {
     /// Asks for the next segment. One of the wrong length, found at the start or made before, is replaced.
     pub(super) fn request(&self, plan: Plan) {
         let mut state = self.state.lock();
-        let serves = |ready: &Arc<Segment>| {
-            ready.head.sequence == plan.sequence && ready.head.length == plan.length
-        };
+        let serves =
+            |ready: &Arc<Segment>| ready.head.sequence == plan.sequence && ready.head.length == plan.length;
         if !state.ready.as_ref().is_some_and(serves) {
             state.ready = None;
             state.wanted = Some(plan);
@@ -76,8 +82,8 @@ impl Spares {
         self.state.lock().has(plan)
     }
 
-    /// Waits for the next segment and takes it, as long as it takes to find space for it. With `patient` false, and once
-    /// the log is being closed, a full disk is an error instead.
+    /// Waits for the next segment and takes it, as long as it takes to find space for it. With `patient`
+    /// false, and once the log is being closed, a full disk is an error instead.
     pub(super) fn take(&self, plan: Plan, patient: bool) -> Result<Arc<Segment>, Error> {
         let mut state = self.state.lock();
         if !state.has(plan) && state.wanted.is_none_or(|wanted| wanted.length < plan.length) {
@@ -180,9 +186,8 @@ impl Spares {
 
 impl State {
     fn has(&self, plan: Plan) -> bool {
-        let serves = |ready: &Arc<Segment>| {
-            ready.head.sequence == plan.sequence && ready.head.length >= plan.length
-        };
+        let serves =
+            |ready: &Arc<Segment>| ready.head.sequence == plan.sequence && ready.head.length >= plan.length;
         self.ready.as_ref().is_some_and(serves)
     }
 }

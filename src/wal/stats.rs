@@ -11,8 +11,7 @@ pub const FSYNC_BOUNDS_US: [u64; 16] = [
 ];
 
 /// Upper bounds of the buckets for entries per batch.
-pub const BATCH_BOUNDS: [u64; 16] =
-    [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384];
+pub const BATCH_BOUNDS: [u64; 16] = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384];
 
 /// A distribution: how many values fell at or below each bound and above the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

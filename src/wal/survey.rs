@@ -1,15 +1,16 @@
 //! What stands in a log's directory, judged by the recovery law without changing anything.
 //!
 //! ```text
-//!   1  2  .  4  5  6  7      numbers found; the last run without a gap counts (4 to 7), what is below must not be needed
+//!   1  2  .  4  5  6  7      numbers found; the last run without a gap counts (4 to 7), the rest must not be
+//!            |  |  |  |       needed
 //!            |  |  |  '----- spare: behind the first segment without SegmentEnd, empty
 //!            |  |  '-------- last: may have a torn end
 //!            '--'----------- sealed: every byte verifies
 //! ```
 //!
-//! Refused: a missing number (unless all that stood below the gap is covered by what follows), a file whose length is not
-//! what its head says, damage in any segment but the last, damage in the last one that is not a torn end, a
-//! SegmentEnd without its successor, a chain of ids that does not fit, anything in the spare.
+//! Refused: a missing number (unless all that stood below the gap is covered by what follows), a file whose
+//! length is not what its head says, damage in any segment but the last, damage in the last one that is not a
+//! torn end, a SegmentEnd without its successor, a chain of ids that does not fit, anything in the spare.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,9 @@ pub(super) fn survey(disk: &dyn Disk, dir: &Path, identity: Option<&Identity>) -
     match replay.finish() {
         Ok(groups) => survey.groups = groups,
         Err((group, last)) => {
-            return missing(format!("the segment is missing: it held entries of group {group} up to index {last}"));
+            return missing(format!(
+                "the segment is missing: it held entries of group {group} up to index {last}"
+            ));
         }
     }
     Ok(survey)
@@ -91,7 +94,8 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<(Vec<u32>, Vec<PathBuf
 /// The longest end of the list in which each number follows the one before.
 fn last_run(found: &[u32]) -> &[u32] {
     let mut start = found.len().saturating_sub(1);
-    let follows = |at: usize| at > 0 && found.get(at - 1).and_then(|low| low.checked_add(1)) == found.get(at).copied();
+    let follows =
+        |at: usize| at > 0 && found.get(at - 1).and_then(|low| low.checked_add(1)) == found.get(at).copied();
     while follows(start) {
         start -= 1;
     }
@@ -107,7 +111,11 @@ fn heads(disk: &dyn Disk, dir: &Path, run: &[u32], identity: Option<&Identity>) 
             head.belongs_to(&path, identity)?;
         }
         if head.sequence != *sequence {
-            return Err(Error::corrupt(&path, 0, format!("the head is that of segment {:016x}", head.sequence)));
+            return Err(Error::corrupt(
+                &path,
+                0,
+                format!("the head is that of segment {:016x}", head.sequence),
+            ));
         }
         if heads.last().is_some_and(|before| before.id != head.previous_id) {
             return Err(Error::corrupt(&path, 0, "the segment does not follow the one before it"));
@@ -136,7 +144,12 @@ pub(super) fn read_head(disk: &dyn Disk, path: &Path) -> Result<Head, Error> {
 }
 
 /// Reads a whole segment into `bytes`.
-pub(super) fn read_segment(disk: &dyn Disk, path: &Path, head: &Head, bytes: &mut Vec<u8>) -> Result<(), Error> {
+pub(super) fn read_segment(
+    disk: &dyn Disk,
+    path: &Path,
+    head: &Head,
+    bytes: &mut Vec<u8>,
+) -> Result<(), Error> {
     bytes.resize(head.length as usize, 0);
     let file = disk.open_read(path).map_err(|error| Error::io("open", path, error))?;
     file.read_exact_at(0, bytes).map_err(|error| Error::io("read", path, error))?;

@@ -1,8 +1,8 @@
 //! The plain values that the log keeps: positions, votes, entries, and what is known of a group.
 //!
-//! Laws of a [`GroupState`], obeyed by the handles, the writer and recovery alike because all three use the methods here:
-//! an entry follows the last one without a gap (the first of an empty log may have any index), `purged` never falls,
-//! and `last` is never below `purged`.
+//! Laws of a [`GroupState`], obeyed by the handles, the writer and recovery alike because all three use the
+//! methods here: an entry follows the last one without a gap (the first of an empty log may have any index),
+//! `purged` never falls, and `last` is never below `purged`.
 
 use bytes::Bytes;
 

@@ -1,17 +1,20 @@
-//! The one thread that writes: it takes all that is queued, writes it at once, syncs once, and answers in order.
+//! The one thread that writes: it takes all that is queued, writes it at once, syncs once, and answers in
+//! order.
 //!
 //! ```text
 //!   queue --take all--> encode into the buffer --> pwrite --> fdatasync --> places, callbacks
 //!                            '--segment full--> SegmentEnd, sync, next segment, GroupStates --'
 //! ```
 //!
-//! Invariants: operations reach the disk in the order in which they were handed over; a callback hears Ok only after the
-//! sync that covers it (or, in interval mode, the write); after the first failure nothing is written or synced any more, and
-//! everybody hears an error.
+//! Invariants: operations reach the disk in the order in which they were handed over; a callback hears Ok
+//! only after the sync that covers it (or, in interval mode, the write); after the first failure nothing is
+//! written or synced any more, and everybody hears an error.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Stopwatch;
 
 use super::config::Durability;
 use super::contents::Contents;
@@ -44,7 +47,7 @@ pub(super) struct Writer {
     /// Whether the last record says that all before it is synced.
     settled: bool,
     /// Since when there is something unsynced.
-    dirty_since: Option<Instant>,
+    dirty_since: Option<Stopwatch>,
     /// Whether a full disk is waited for, rather than an error.
     patient: bool,
     /// Entries and callbacks of the present batch.
@@ -78,7 +81,8 @@ impl Writer {
         }
     }
 
-    /// Makes durable that all found so far is synced, before anyone sees it. `open` says whether the segment's opening stands.
+    /// Makes durable that all found so far is synced, before anyone sees it. `open` says whether the
+    /// segment's opening stands.
     pub(super) fn begin(&mut self, open: bool) -> Result<(), Error> {
         if !open {
             self.put_opening();
@@ -119,7 +123,7 @@ impl Writer {
     /// How long to wait for work.
     fn patience(&self) -> Duration {
         match self.dirty_since {
-            Some(since) => self.shared.config.interval.saturating_sub(now().duration_since(since)),
+            Some(since) => self.shared.config.interval.saturating_sub(since.elapsed()),
             None => IDLE,
         }
     }
@@ -137,7 +141,11 @@ impl Writer {
     }
 
     /// Writes a batch, syncs it as promised, and answers it.
-    fn commit(&mut self, batch: &mut VecDeque<Op>, committed: &mut BTreeMap<u16, LogId>) -> Result<(), Error> {
+    fn commit(
+        &mut self,
+        batch: &mut VecDeque<Op>,
+        committed: &mut BTreeMap<u16, LogId>,
+    ) -> Result<(), Error> {
         let mut synced = self.shared.config.durability == Durability::Always;
         let mut entries = 0;
         while let Some(Op { work, synced: wanted, done }) = batch.pop_front() {
@@ -150,7 +158,7 @@ impl Writer {
         self.tail.write()?;
         if self.tail.is_dirty() {
             self.settled = false;
-            self.dirty_since.get_or_insert_with(now);
+            self.dirty_since.get_or_insert_with(Stopwatch::start);
             if synced || self.patience().is_zero() {
                 self.sync()?;
             }
@@ -240,7 +248,8 @@ impl Writer {
 
     /// Encodes a record into the present segment or, if it does not fit there, into the next.
     fn put(&mut self, record: &Record, payload: &[u8]) -> Result<u32, Error> {
-        let bytes = if matches!(record, Record::Entry { .. }) { payload.len() } else { record::OWN_PAYLOAD_MAX };
+        let bytes =
+            if matches!(record, Record::Entry { .. }) { payload.len() } else { record::OWN_PAYLOAD_MAX };
         if !self.tail.fits(bytes) {
             self.roll(bytes)?;
         }
@@ -306,10 +315,10 @@ impl Writer {
     }
 
     fn sync(&mut self) -> Result<(), Error> {
-        let begun = now();
+        let stopwatch = Stopwatch::start();
         self.tail.sync()?;
         self.dirty_since = None;
-        self.shared.inner.lock().fsync_us.record_micros(now().duration_since(begun));
+        self.shared.inner.lock().fsync_us.record_micros(stopwatch.elapsed());
         Ok(())
     }
 
@@ -346,10 +355,4 @@ impl Writer {
             self.spares.remove(unneeded);
         }
     }
-}
-
-/// Time for measuring and for intervals, never for values that are kept.
-#[allow(clippy::disallowed_methods, reason = "a monotonic time that nothing but waiting and measuring depends on")]
-fn now() -> Instant {
-    Instant::now()
 }

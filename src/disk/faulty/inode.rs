@@ -1,4 +1,5 @@
-//! One file of the forgetting disk: what its readers see, what is durable, and what a power cut may leave of it.
+//! One file of the forgetting disk: what its readers see, what is durable, and what a power cut may leave of
+//! it.
 
 use crate::disk::contract::SECTOR;
 

@@ -1,25 +1,4 @@
-//! A disk in memory that forgets, for tests: what is left after the power went, at any operation.
-//!
-//! Every file has two contents: what its readers see (the page cache) and what is durable, plus the list of writes in
-//! between. Names likewise. A sync moves the writes over. [`Faulty::cut_off_at`] stops the disk at one operation;
-//! [`Faulty::after_power_cut`] then draws, from a seed, what the machine finds when it comes back:
-//!
-//! ```text
-//!   live     ###########bbbbbbbbbbbbbcccc     writes b and c are not synced
-//!   durable  ###########
-//!   image    ###########bbbb....bbbbcc..     each 512-byte sector: after none, some or all of the writes
-//! ```
-//!
-//! * Each sector of what was not synced is kept or lost on its own, in any order; a sector written several times may
-//!   hold any of the versions between.
-//! * Each name change (create, rename, remove) that no [`Disk::sync_dir`] followed is kept or lost on its own.
-//! * A sync that failed loses its writes from sight for good: a later sync reports success and does not save them.
-//! * [`Faulty::after_kill`] is the softer end: the process dies, the page cache stays, unsynced writes stay unsynced.
-//!
-//! It does not model wear, latency or bit rot; tests change bytes with [`Faulty::put`].
-
-mod inode;
-mod state;
+//! The double of the file system: the traits of a disk over the state of one that forgets.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,10 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::contract::{Disk, File, Lock, LockError, Space};
-use inode::{Inode, Unsynced};
-use state::{Fate, State, file_name, parent};
-pub use state::{Fault, Operation};
+use super::inode::{Inode, Unsynced};
+use super::state::{Fate, Fault, Operation, State, file_name, parent};
+use crate::disk::contract::{Disk, File, Lock, LockError, Space};
 
 /// The disk that forgets. Cheap to clone; clones are the same disk.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +32,8 @@ impl Faulty {
         self.state.lock().trace.clone()
     }
 
-    /// Cuts the power in the middle of the operation with this number (the first is 0). From then on all fails.
+    /// Cuts the power in the middle of the operation with this number (the first is 0). From then on all
+    /// fails.
     pub fn cut_off_at(&self, operation: u64) {
         self.state.lock().cut_off_at = Some(operation);
     }
@@ -215,6 +194,7 @@ impl Handle {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let mut state = self.state.lock();
+        state.alive()?;
         state.room_for(self.inode, length)?;
         let begun = state.begin(operation, &self.path);
         let inode = state.files.get_mut(self.inode).ok_or(io::ErrorKind::NotFound)?;
@@ -248,8 +228,8 @@ impl File for Handle {
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let rest = inode.live.get(from..).unwrap_or_default();
         let read = rest.len().min(buffer.len());
-        for (to, byte) in buffer.iter_mut().zip(rest) {
-            *to = *byte;
+        if let (Some(to), Some(from)) = (buffer.get_mut(..read), rest.get(..read)) {
+            to.copy_from_slice(from);
         }
         Ok(read)
     }
@@ -271,6 +251,7 @@ impl File for Handle {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.alive()?;
         let begun = state.begin(Operation::Sync, &self.path);
         let inode = state.files.get_mut(self.inode).ok_or(io::ErrorKind::NotFound)?;
         match begun {
