@@ -130,7 +130,7 @@ fn operations() -> u64 {
 #[test]
 fn a_crash_at_any_operation_keeps_what_was_acknowledged() {
     let operations = operations();
-    let step = (operations / 60).max(1) as usize;
+    let step = (operations / 150).max(1) as usize;
     for (seed, cut_off_at) in (0..operations).step_by(step).enumerate() {
         let seed = seed as u64;
         runtime().block_on(async {
@@ -146,10 +146,10 @@ fn a_crash_at_any_operation_keeps_what_was_acknowledged() {
 #[test]
 fn a_crash_while_recovering_keeps_what_was_acknowledged() {
     let operations = operations();
-    for seed in 0..25 {
+    for seed in 0..50 {
         runtime().block_on(async {
             let disk = Faulty::new();
-            let acknowledged = run(&disk, Some(operations * (seed + 3) / 30), 0).await;
+            let acknowledged = run(&disk, Some(operations * (seed + 3) / 55), 0).await;
             let first = disk.after_power_cut(seed);
             let _ = run(&first, Some(seed % 12), acknowledged).await;
             let second = first.after_power_cut(seed + 1_000);

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use kvorum::model::{
-    Check, Command, Condition, Eviction, Expiry, Key, Level, LogEntry, Mode, Principal, Settings, SettingsChange,
-    Slot, Timestamp, Touch, Transaction, Ttl, Version, codec,
+    Check, Command, Condition, Eviction, Expiry, Key, Level, LogEntry, Mode, Principal, Settings,
+    SettingsChange, Slot, Timestamp, Touch, Transaction, Ttl, Version, codec,
 };
 
 fn key(name: &'static str) -> Key {
@@ -34,15 +34,25 @@ fn set(expiry: Expiry, condition: Condition) -> Command {
 
 /// Every command in every shape that its encoding has, by the name of its golden file.
 fn samples() -> Vec<(&'static str, Vec<LogEntry>)> {
-    let settings =
-        Settings { max_bytes: 1 << 30, max_keys: 1_000, eviction: Eviction::VolatileTtl, max_value_bytes: 70_000 };
+    let settings = Settings {
+        max_bytes: 1 << 30,
+        max_keys: 1_000,
+        eviction: Eviction::VolatileTtl,
+        max_value_bytes: 70_000,
+    };
     let delete = |condition| Command::Delete { key: key("key"), condition };
     let expire = |expiry| Command::Expire { key: key("key"), expiry, condition: Condition::Always };
     let add = |by| Command::Add { key: key("key"), by };
     let change = |eviction| Command::Configure(SettingsChange { eviction, ..SettingsChange::default() });
     vec![
         ("empty", vec![entry(vec![])]),
-        ("touches", vec![LogEntry { touches: vec![Touch { slot: Slot(7), version: Version(300) }; 2], ..entry(vec![]) }]),
+        (
+            "touches",
+            vec![LogEntry {
+                touches: vec![Touch { slot: Slot(7), version: Version(300) }; 2],
+                ..entry(vec![])
+            }],
+        ),
         (
             "set",
             vec![
@@ -55,7 +65,10 @@ fn samples() -> Vec<(&'static str, Vec<LogEntry>)> {
         ),
         (
             "delete",
-            vec![each(vec![delete(Condition::Always)]), each(vec![delete(Condition::Version(Version(1 << 40)))])],
+            vec![
+                each(vec![delete(Condition::Always)]),
+                each(vec![delete(Condition::Version(Version(1 << 40)))]),
+            ],
         ),
         ("expire", vec![each(vec![expire(Expiry::After(ttl(1)))]), each(vec![expire(Expiry::Never)])]),
         ("add", vec![each(vec![add(1), add(-1), add(i64::MIN), add(i64::MAX)])]),
@@ -70,7 +83,10 @@ fn samples() -> Vec<(&'static str, Vec<LogEntry>)> {
         ),
         (
             "initialize",
-            vec![each(vec![Command::Initialize { hash_seed: 0x0123_4567_89ab_cdef_0011_2233_4455_6677, settings }])],
+            vec![each(vec![Command::Initialize {
+                hash_seed: 0x0123_4567_89ab_cdef_0011_2233_4455_6677,
+                settings,
+            }])],
         ),
         (
             "transactions",
@@ -80,7 +96,10 @@ fn samples() -> Vec<(&'static str, Vec<LogEntry>)> {
                     entry(vec![Transaction {
                         mode,
                         principal: Principal::Anonymous,
-                        checks: vec![Check { key: key("watched"), condition: Condition::Version(Version::ABSENT) }],
+                        checks: vec![Check {
+                            key: key("watched"),
+                            condition: Condition::Version(Version::ABSENT),
+                        }],
                         commands: vec![set(Expiry::Never, Condition::Always), delete(Condition::Always)],
                     }])
                 })

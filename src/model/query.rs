@@ -1,5 +1,7 @@
 //! What a client wants to know.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::{Key, Slot, Timestamp, Version};
@@ -33,8 +35,8 @@ pub enum Answer {
     Page(Page),
 }
 
-/// A value that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A value that was found. `Debug` prints its length only: values never reach logs.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Found {
     /// The value: a copy if small, a share of the stored buffer if large.
     pub value: Bytes,
@@ -44,6 +46,13 @@ pub struct Found {
     pub deadline: Option<Timestamp>,
     /// Where it is, for a touch.
     pub slot: Slot,
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Found { value, version, deadline, slot } = self;
+        write!(f, "Found({} bytes, {version:?}, {deadline:?}, {slot:?})", value.len())
+    }
 }
 
 /// A key and what is known of it but its value.

@@ -139,19 +139,24 @@ impl Directory {
         self.write(NODE, &node)
     }
 
-    /// Marks the directory as in use. In a mode that does not survive a power cut, a mark that another start of
-    /// the machine left behind is refused: the log may have lost what was acknowledged.
-    pub(super) fn mark_running(&self, config: &wal::Config) -> Result<(), OpenError> {
-        let boot_id = self.boot_id();
-        if let Some(mark) = self.read::<RunningFile>(RUNNING)?
-            && mark.durability == name(Durability::Interval)
-            && mark.boot_id != boot_id
-        {
-            let interval_ms = u64::try_from(config.interval.as_millis()).unwrap_or(u64::MAX);
-            return Err(OpenError::UncleanBoot(interval_ms, self.root.clone(), self.root.join(RUNNING)));
+    /// Refuses a directory that another start of the machine left in use in a mode that does not survive a power cut:
+    /// its log may have lost what was acknowledged.
+    pub(super) fn check_last_stop(&self, config: &wal::Config) -> Result<(), OpenError> {
+        match self.read::<RunningFile>(RUNNING)? {
+            Some(mark)
+                if mark.durability == Durability::Interval.name() && mark.boot_id != self.boot_id() =>
+            {
+                let interval_ms = u64::try_from(config.interval.as_millis()).unwrap_or(u64::MAX);
+                Err(OpenError::UncleanBoot(interval_ms, self.root.clone(), self.root.join(RUNNING)))
+            }
+            _ => Ok(()),
         }
-        let durability = name(config.durability).to_owned();
-        self.write(RUNNING, &RunningFile { format: FORMAT, boot_id, durability })
+    }
+
+    /// Marks the directory as in use, until [`Directory::mark_stopped`].
+    pub(super) fn mark_running(&self, config: &wal::Config) -> Result<(), OpenError> {
+        let durability = config.durability.name().to_owned();
+        self.write(RUNNING, &RunningFile { format: FORMAT, boot_id: self.boot_id(), durability })
     }
 
     /// Takes the mark away after a clean shutdown.
@@ -229,12 +234,4 @@ pub(super) fn random_id() -> u128 {
 
 fn hex(id: u128) -> String {
     format!("{id:032x}")
-}
-
-/// The name of a durability mode in configuration and marks.
-fn name(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Always => "always",
-        Durability::Interval => "interval",
-    }
 }

@@ -31,18 +31,18 @@ const REPLICATE_READ_BYTES: usize = 1 << 20;
 pub(super) struct LogStore {
     wal: Wal,
     pending: Arc<Pending>,
-    /// Index up to which purging is durable.
-    purged: Arc<watch::Sender<u64>>,
+    /// Index up to which purging is durable; `None` once the log has failed.
+    purged: Arc<watch::Sender<Option<u64>>>,
 }
 
 impl LogStore {
     pub(super) fn new(wal: Wal, pending: Arc<Pending>) -> LogStore {
         let purged = wal.state(GROUP).purged.map_or(0, |id| id.index);
-        LogStore { wal, pending, purged: Arc::new(watch::Sender::new(purged)) }
+        LogStore { wal, pending, purged: Arc::new(watch::Sender::new(Some(purged))) }
     }
 
-    /// Follows the index up to which purging is durable.
-    pub(super) fn watch_purged(&self) -> watch::Receiver<u64> {
+    /// Follows the index up to which purging is durable; `None` once the log has failed.
+    pub(super) fn watch_purged(&self) -> watch::Receiver<Option<u64>> {
         self.purged.subscribe()
     }
 
@@ -134,11 +134,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
         let purged = Arc::clone(&self.purged);
         let index = upto.index;
-        // A failure poisons the WAL, which ends the node by its own way.
         let done = Box::new(move |result: Result<(), wal::Error>| {
-            if result.is_ok() {
-                purged.send_modify(|at| *at = (*at).max(index));
-            }
+            purged.send_modify(|at| *at = at.filter(|_| result.is_ok()).map(|at| at.max(index)));
         });
         self.wal.purge_upto(GROUP, to_wal(&upto), done);
         Ok(())

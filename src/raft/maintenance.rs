@@ -41,7 +41,7 @@ pub(super) struct Maintenance {
     pub(super) time: Arc<ClusterTime>,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) wal: Wal,
-    pub(super) purged: watch::Receiver<u64>,
+    pub(super) purged: watch::Receiver<Option<u64>>,
     pub(super) config: SnapshotConfig,
     pub(super) keep_bytes: u64,
     pub(super) last: LastSnapshot,
@@ -173,17 +173,18 @@ impl Maintenance {
         self.raft.trigger().snapshot().await.map_err(|_| AdminError::Unavailable)?;
         let wait = self.raft.wait(Some(FOLLOW_UP));
         let adopted = wait.metrics(
-            |metrics| metrics.snapshot.is_some_and(|id| id.index >= index),
+            |metrics| metrics.running_state.is_err() || metrics.snapshot.is_some_and(|id| id.index >= index),
             "the snapshot is adopted",
         );
-        adopted.await.map_err(|error| AdminError::Failed(error.to_string()))?;
+        let metrics = adopted.await.map_err(|error| AdminError::Failed(error.to_string()))?;
+        metrics.running_state.map_err(|_| AdminError::Unavailable)?;
         let bytes = snapshot.snapshot.bytes;
         tracing::info!(index, bytes, duration_ms = stopwatch.elapsed().as_millis() as u64, "snapshot taken");
         Ok(index)
     }
 
     async fn purge(&self, upto: u64) -> Result<(), AdminError> {
-        if upto <= *self.purged.borrow() {
+        if self.purged.borrow().is_some_and(|purged| upto <= purged) {
             return Ok(());
         }
         self.raft.trigger().purge_log(upto).await.map_err(|_| AdminError::Unavailable)
@@ -191,10 +192,16 @@ impl Maintenance {
 
     async fn purged_to(&self, index: u64) -> Result<(), AdminError> {
         let mut purged = self.purged.clone();
-        let reached = purged.wait_for(|at| *at >= index);
-        match timeout_at(Instant::now() + FOLLOW_UP, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(AdminError::Failed("the log was not purged in time".into())),
+        let wait = self.raft.wait(None);
+        let reached = purged.wait_for(|at| at.is_none_or(|at| at >= index));
+        let dead = wait.metrics(|metrics| metrics.running_state.is_err(), "the core is dead");
+        tokio::select! {
+            reached = timeout_at(Instant::now() + FOLLOW_UP, reached) => match reached {
+                Ok(Ok(at)) if at.is_some() => Ok(()),
+                Ok(_) => Err(AdminError::Unavailable),
+                Err(_) => Err(AdminError::Failed("the log was not purged in time".into())),
+            },
+            _ = dead => Err(AdminError::Unavailable),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The handle on a running node.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
@@ -61,6 +62,8 @@ pub(super) struct Parts {
     pub(super) wal: Wal,
     pub(super) directory: Directory,
     pub(super) lock: Mutex<Option<Lock>>,
+    /// Set first of all when the node stops: looked at by every read.
+    pub(super) closing: AtomicBool,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
@@ -94,7 +97,7 @@ impl Node {
         consistency: Consistency,
         deadline: Instant,
     ) -> Result<Read, ReadError> {
-        if self.0.stop.is_cancelled() {
+        if self.0.closing.load(Ordering::Relaxed) {
             return Err(ReadError::Unavailable);
         }
         let mut read = self.look(&query, consistency);
@@ -167,7 +170,7 @@ impl Node {
             purged_index: state.purged.map_or(0, |id| id.index),
             level: self.0.replica.store.read().level(),
             clock_offset_ms: self.0.time.offset_ms(),
-            ready: !self.0.stop.is_cancelled() && self.failure().is_none(),
+            ready: !self.0.closing.load(Ordering::Relaxed) && self.failure().is_none(),
             wal: self.0.wal.stats(),
         }
     }
@@ -218,6 +221,7 @@ impl Node {
     /// Stops: takes no more, lets go of raft, flushes and closes the log, and unlocks the directory.
     pub async fn close(self) {
         let parts = &self.0;
+        parts.closing.store(true, Ordering::Relaxed);
         parts.stop.cancel();
         parts.batcher.close();
         parts.tasks.close();

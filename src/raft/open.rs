@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::time::{Duration, Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -90,7 +91,7 @@ fn recover(disk: Arc<dyn Disk>, data_dir: PathBuf, config: wal::Config) -> Resul
     let directory = Directory::new(Arc::clone(&disk), &data_dir);
     let lock = directory.lock()?;
     let known = directory.known()?;
-    directory.mark_running(&config)?;
+    directory.check_last_stop(&config)?;
     let identity = known.map_or_else(|| directory.begin(), Ok)?;
     let wal = Wal::open(Arc::clone(&disk), &directory.wal(), identity, config).map_err(OpenError::from)?;
     let state = wal.state(GROUP);
@@ -186,6 +187,7 @@ async fn start(options: Options, recovered: Recovered) -> Result<Node, OpenError
         wal,
         directory,
         lock: parking_lot::Mutex::new(Some(lock)),
+        closing: AtomicBool::new(false),
         tasks,
         stop,
     }))

@@ -33,13 +33,13 @@ use crate::store::{Effects, Globals, Side, Store, Walk};
 
 /// Most slots and bytes of keys and values copied under one hold of the lock.
 const CHUNK_SLOTS: usize = 256;
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// What writers displaced is taken over after so many chunks.
 const DRAIN_CHUNKS: u64 = 32;
 
-/// Bytes of an entry in the file beyond key and value, at most, near enough for an estimate.
-const RECORD_BYTES: u64 = 32;
+/// More than header and end take, the membership apart.
+const FRAME_BYTES: u64 = 512;
 
 /// How far a snapshot has come, and a way to call it off. Shared with whoever watches.
 #[derive(Debug, Default)]
@@ -98,8 +98,9 @@ pub fn build(
 ) -> Result<Built, Error> {
     let time = Stopwatch::start();
     let mut cut = Cut { store, is_mine: true };
-    folder.reserve(globals.bytes + globals.keys * RECORD_BYTES + meta.membership.len() as u64)?;
-    let temporary = folder.temporary("build")?;
+    // What an entry is accounted for beyond key and value is more than its numbers and its share of a block's head.
+    folder.reserve(FRAME_BYTES + globals.bytes + meta.membership.len() as u64)?;
+    let temporary = folder.temporary()?;
     let header = Header { meta: meta.clone(), globals };
     let writer = Writer::begin(Arc::clone(temporary.file()), temporary.path().to_owned(), &header)?;
     let (walked, displaced) = (Packer::new(Kind::Walked), Packer::new(Kind::Displaced));

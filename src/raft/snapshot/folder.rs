@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -25,8 +26,15 @@ use crate::wal::LogId;
 pub struct Folder {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
     /// Snapshots that this process wrote or read whole and found valid.
-    valid: Arc<Mutex<BTreeSet<PathBuf>>>,
+    valid: Mutex<BTreeSet<PathBuf>>,
+    /// How many were begun, for temporary names.
+    begun: AtomicU64,
 }
 
 /// A snapshot that is there; whether it is valid was not looked at.
@@ -53,7 +61,7 @@ impl Folder {
                 disk.remove(&path).map_err(Error::io("removing", &path))?;
             }
         }
-        Ok(Folder { disk, dir: dir.to_owned(), valid: Arc::default() })
+        Ok(Folder { disk, dir: dir.to_owned(), shared: Arc::default() })
     }
 
     /// The snapshots that are there by name, the newest first.
@@ -121,7 +129,7 @@ impl Folder {
                 continue;
             }
             self.disk.remove(&found.path).map_err(Error::io("removing", &found.path))?;
-            self.valid.lock().remove(&found.path);
+            self.shared.valid.lock().remove(&found.path);
             removed = true;
         }
         if removed {
@@ -130,13 +138,13 @@ impl Folder {
         Ok(kept)
     }
 
-    /// Begins to take in a snapshot of `bytes` from elsewhere. There is one at a time.
+    /// Begins to take in a snapshot of `bytes` from elsewhere.
     ///
     /// # Errors
     /// [`Error::NoSpace`] if it does not fit, [`Error::Io`].
     pub fn receive(&self, bytes: u64) -> Result<Receiving, Error> {
         self.reserve(bytes)?;
-        Ok(Receiving::new(self.temporary("receive")?, bytes))
+        Ok(Receiving::new(self.temporary()?, bytes))
     }
 
     /// Verifies a snapshot that has arrived whole, and makes it one of the folder's.
@@ -155,9 +163,10 @@ impl Folder {
         if free_bytes < needed_bytes { Err(Error::NoSpace { needed_bytes, free_bytes }) } else { Ok(()) }
     }
 
-    /// Creates an unfinished snapshot. There is one at a time for each `purpose`.
-    pub(super) fn temporary(&self, purpose: &str) -> Result<Temporary, Error> {
-        Temporary::create(&self.disk, &self.dir, purpose)
+    /// Creates an unfinished snapshot.
+    pub(super) fn temporary(&self) -> Result<Temporary, Error> {
+        let number = self.shared.begun.fetch_add(1, Ordering::Relaxed);
+        Temporary::create(&self.disk, &self.dir, number)
     }
 
     /// Verifies an unfinished snapshot whose content was synced, and gives it its name.
@@ -171,7 +180,7 @@ impl Folder {
     }
 
     fn is_valid(&self, found: &Found) -> Result<bool, Error> {
-        if self.valid.lock().contains(&found.path) {
+        if self.shared.valid.lock().contains(&found.path) {
             return Ok(true);
         }
         let verified = verify_at(&*self.disk, &found.path, &mut Pace::half());
@@ -184,7 +193,7 @@ impl Folder {
     }
 
     fn note_valid(&self, path: PathBuf) {
-        self.valid.lock().insert(path);
+        self.shared.valid.lock().insert(path);
     }
 }
 

@@ -53,6 +53,8 @@ const BODY_BYTES: usize = 196;
 const CHECKSUM_BYTES: usize = 4;
 const INITIALIZED: u8 = 1;
 const MEMBERSHIP_LOG: u8 = 2;
+/// Stands where no entry brought the membership.
+const NO_LOG_ID: LogId = LogId { term: 0, leader: 0, index: 0 };
 
 /// What the header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,20 +87,23 @@ fn put_body(out: &mut Vec<u8>, meta: &Meta, globals: &Globals) {
     let settings = &globals.settings;
     let hash = globals.state_hash;
     out.extend(meta.cluster.to_le_bytes());
-    let none = LogId { term: 0, leader: 0, index: 0 };
-    for id in [meta.last_log, meta.membership_log.unwrap_or(none)] {
+    for id in [meta.last_log, meta.membership_log.unwrap_or(NO_LOG_ID)] {
         put(out, &[id.index, id.term, id.leader]);
     }
     put(out, &[globals.now.0, globals.revision, globals.recency]);
     out.extend(globals.hash_seed.to_le_bytes());
     let initialized = if globals.initialized { INITIALIZED } else { 0 };
     let membership_log = if meta.membership_log.is_some() { MEMBERSHIP_LOG } else { 0 };
-    out.extend([initialized | membership_log, settings.eviction as u8, 0, 0]);
+    out.extend([initialized | membership_log, code(settings.eviction), 0, 0]);
     put(out, &[settings.max_bytes, settings.max_keys, settings.max_value_bytes]);
     put(out, &[globals.evictions, globals.expirations, globals.keys, globals.bytes]);
     put(out, &[hash.contents, hash.order, hash.globals]);
     out.extend((meta.membership.len() as u32).to_le_bytes());
     out.extend_from_slice(&meta.membership);
+}
+
+fn code(eviction: Eviction) -> u8 {
+    Eviction::ALL.iter().take_while(|other| **other != eviction).count() as u8
 }
 
 fn put(out: &mut Vec<u8>, numbers: &[u64]) {
@@ -171,7 +176,11 @@ impl Prefix {
         if zero != 0 || flags & !(INITIALIZED | MEMBERSHIP_LOG) != 0 || !cursor.is_empty() {
             return None;
         }
-        let membership_log = (flags & MEMBERSHIP_LOG != 0).then_some(membership_log);
+        let membership_log = match flags & MEMBERSHIP_LOG != 0 {
+            true => Some(membership_log),
+            false if membership_log == NO_LOG_ID => None,
+            false => return None,
+        };
         let settings = Settings { max_bytes, max_keys, eviction, max_value_bytes };
         let (initialized, level) = (flags & INITIALIZED != 0, self.level);
         let meta = Meta { cluster, last_log, membership, membership_log };
@@ -196,4 +205,85 @@ impl Prefix {
 fn log_id(cursor: &mut Cursor<'_>) -> Option<LogId> {
     let (index, term, leader) = (cursor.u64()?, cursor.u64()?, cursor.u64()?);
     Some(LogId { term, leader, index })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn header(eviction: Eviction, membership: usize, membership_log: Option<LogId>) -> Header {
+        let mut number = 1_u64 << 40;
+        let mut next = || {
+            number += 1;
+            number
+        };
+        let last_log = LogId { term: next(), leader: next(), index: next() };
+        let membership = Bytes::from(vec![b'm'; membership]);
+        let cluster = u128::from(next()) << 64 | 5;
+        let meta = Meta { cluster, last_log, membership, membership_log };
+        let settings = Settings { max_bytes: next(), max_keys: next(), eviction, max_value_bytes: next() };
+        let state_hash = StateHash { contents: next(), order: next(), globals: next() };
+        let globals = Globals {
+            now: Timestamp(next()),
+            revision: next(),
+            recency: next(),
+            level: Level::LATEST,
+            hash_seed: u128::from(next()) << 64 | u128::from(next()),
+            initialized: membership_log.is_some(),
+            settings,
+            evictions: next(),
+            expirations: next(),
+            keys: next(),
+            bytes: next(),
+            state_hash,
+        };
+        Header { meta, globals }
+    }
+
+    fn decode(bytes: &[u8]) -> Result<(Header, u32), Error> {
+        let file = Path::new("file");
+        let (prefix, body) = bytes.split_first_chunk().expect("long enough");
+        let prefix = Prefix::decode(prefix, file)?;
+        assert!(
+            prefix.body_bytes <= BODY_BYTES + Meta::MAX_MEMBERSHIP_BYTES,
+            "bounded before memory is taken"
+        );
+        let Some(body) = body.get(..prefix.body_bytes) else {
+            return Err(Error::corrupt(file, 0, "too short"));
+        };
+        prefix.header(body).map_err(|what| Error::corrupt(file, 0, what))
+    }
+
+    /// Goal: every field comes back as it was, each in its own place.
+    #[test]
+    fn headers_round_trip() {
+        let id = LogId { term: 0, leader: 0, index: 0 };
+        for eviction in Eviction::ALL {
+            for (membership, membership_log) in [(0, None), (1, Some(id)), (Meta::MAX_MEMBERSHIP_BYTES, None)]
+            {
+                let header = header(eviction, membership, membership_log);
+                let (bytes, checksum) = header.encode();
+                assert_eq!(decode(&bytes).unwrap(), (header, checksum));
+            }
+        }
+    }
+
+    proptest! {
+        /// Goal: a header with right checksums and wrong content is read or refused, never a panic.
+        #[test]
+        fn forged_headers_are_read_or_refused(at in 8..230_usize, with in any::<u8>()) {
+            let (mut bytes, _) = header(Eviction::Lru, 18, None).encode();
+            bytes[at] = with;
+            let checksum = crc32c::crc32c(&bytes[..16]);
+            bytes[16..20].copy_from_slice(&checksum.to_le_bytes());
+            let end = bytes.len() - CHECKSUM_BYTES;
+            let checksum = crc32c::crc32c(&bytes[..end]);
+            bytes[end..].copy_from_slice(&checksum.to_le_bytes());
+            if let Ok((header, _)) = decode(&bytes) {
+                prop_assert_eq!(header.encode().0, bytes, "nothing is read that would not be written so");
+            }
+        }
+    }
 }

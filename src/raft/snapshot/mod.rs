@@ -8,7 +8,7 @@
 //! +--------+-------+-------+-- ... --+-----+------+
 //!   |        |                         |     `- 8 bytes; the file ends behind them
 //!   |        |                         `- a block: totals, checksum of all bytes before it
-//!   |        `- up to 256 KiB of records, LZ4 or raw, each block with two CRCs that know its place
+//!   |        `- up to 64 KiB of records, LZ4 or raw, each block with two CRCs that know its place
 //!   `- cluster, log position, membership, all replicated state but the entries; two CRCs
 //! ```
 //!

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Stopwatch;
 
 /// Work of this length is followed by a rest.
-const SLICE: Duration = Duration::from_micros(500);
+const SLICE: Duration = Duration::from_micros(100);
 
 /// No rest is longer, however long a disk took to sync.
 const MAX_REST: Duration = Duration::from_millis(50);

@@ -2,7 +2,9 @@
 
 use super::error::Error;
 use super::temporary::Temporary;
-use super::writer::SYNC_BYTES;
+
+/// What has arrived is synced every so many bytes, so that the log finds the disk free.
+const SYNC_BYTES: u64 = 1 << 20;
 
 /// A snapshot that is arriving. Dropping it gives it up and removes what has arrived.
 #[derive(Debug)]

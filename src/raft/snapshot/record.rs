@@ -158,3 +158,93 @@ impl<'a> Iterator for Records<'a> {
         Some(record.ok_or("a record of the block does not decode"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record<'a>(slot: u32, value: &'a [u8], deadline: Option<u64>) -> RecordRef<'a> {
+        let (version, recency) = (Version(u64::MAX - u64::from(slot)), Recency(7));
+        RecordRef {
+            slot: Slot(slot),
+            key: b"key",
+            value,
+            version,
+            deadline: deadline.map(Timestamp),
+            recency,
+        }
+    }
+
+    fn blocks(kind: Kind, records: &[RecordRef<'_>]) -> Vec<(u32, Vec<u8>)> {
+        let (mut packer, mut blocks) = (Packer::new(kind), Vec::new());
+        let mut take = |packer: &mut Packer| {
+            packer.drain(|kept, count, content| {
+                assert_eq!(kept, kind);
+                blocks.push((count, content.to_vec()));
+                Ok::<(), ()>(())
+            })
+        };
+        for record in records {
+            packer.push(record);
+            take(&mut packer).unwrap();
+        }
+        packer.close();
+        take(&mut packer).unwrap();
+        blocks
+    }
+
+    /// Goal: records come back from blocks of either kind; a block is full at its limit and no later, and what is
+    /// larger has a block of its own.
+    #[test]
+    fn records_come_back_and_large_ones_stand_alone() {
+        let (small, large) = (vec![1; 1_000], vec![2; 2 * BLOCK_BYTES]);
+        let mut records: Vec<_> = (0..600).map(|slot| record(slot, &small, None)).collect();
+        records[9] = record(9, &large, Some(u64::MAX));
+        records[10] = record(10, b"", Some(1));
+        records.push(record(u32::MAX, b"last slot", None));
+        for kind in [Kind::Walked, Kind::Displaced] {
+            if kind == Kind::Displaced {
+                records.reverse();
+            }
+            let blocks = blocks(kind, &records);
+            assert!(blocks.iter().all(|(count, content)| *count == 1 || content.len() <= BLOCK_BYTES));
+            assert_eq!(
+                blocks.len(),
+                1 + 1 + 10,
+                "before the large one, itself, and 65 records in each behind it"
+            );
+            let back =
+                blocks.iter().flat_map(|(count, content)| Records::new(kind, *count, content).unwrap());
+            assert_eq!(back.collect::<Result<Vec<_>, _>>().unwrap(), records);
+        }
+    }
+
+    #[test]
+    fn a_wrong_number_of_records_is_refused() {
+        let all = blocks(Kind::Walked, &[record(1, b"a", None), record(2, b"b", None)]);
+        let (count, content) = &all[0];
+        let read =
+            |count, content| Records::new(Kind::Walked, count, content)?.collect::<Result<Vec<_>, _>>();
+        assert_eq!(read(*count, content).map(|records| records.len()), Ok(2));
+        assert!(read(0, content).is_err() && read(1, content).is_err() && read(3, content).is_err());
+        assert!(read(u32::MAX, content).is_err() && read(*count, &content[1..]).is_err());
+        assert!(Records::new(Kind::End, *count, content).is_err());
+    }
+
+    proptest! {
+        /// Goal: whatever a block holds, decoding ends, without a panic, after at most its number of records.
+        #[test]
+        fn any_bytes_are_decoded_or_refused(
+            count in 0..50_u32,
+            content in prop::collection::vec(prop_oneof![0..4_u8, any::<u8>()], 0..300),
+        ) {
+            for kind in [Kind::Walked, Kind::Displaced] {
+                if let Ok(records) = Records::new(kind, count, &content) {
+                    prop_assert!(records.count() <= count as usize + 1);
+                }
+            }
+        }
+    }
+}

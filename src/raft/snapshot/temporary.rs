@@ -17,12 +17,9 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    /// Creates `<purpose>.tmp`, in place of one that an earlier attempt may have left.
-    pub(super) fn create(disk: &Arc<dyn Disk>, dir: &Path, purpose: &str) -> Result<Temporary, Error> {
-        let path = dir.join(format!("{purpose}{TEMPORARY}"));
-        if disk.exists(&path).map_err(Error::io("looking for", &path))? {
-            disk.remove(&path).map_err(Error::io("removing", &path))?;
-        }
+    /// Creates a file that no other bears the number of.
+    pub(super) fn create(disk: &Arc<dyn Disk>, dir: &Path, number: u64) -> Result<Temporary, Error> {
+        let path = dir.join(format!("unfinished-{number}{TEMPORARY}"));
         let file = disk.create(&path).map_err(Error::io("creating", &path))?;
         Ok(Temporary { disk: Arc::clone(disk), dir: dir.to_owned(), path, file, published: false })
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use xxhash_rust::xxh3::Xxh3;
 
@@ -9,11 +10,16 @@ use super::block::{Framer, Kind};
 use super::end::{MARK, Totals};
 use super::error::Error;
 use super::header::Header;
+use crate::clock::Stopwatch;
 use crate::disk::File;
 
 /// What is written is synced every so many bytes: the log shares the disk, and one sync of everything at the end
 /// would hold up its own syncs for as long.
-pub(super) const SYNC_BYTES: u64 = 1 << 20;
+const SYNC_BYTES: u64 = 256 << 10;
+
+/// Where a sync takes this long whatever its size, the bytes between two are doubled, up to [`MAX_SYNC_BYTES`].
+const SLOW_SYNC: Duration = Duration::from_millis(5);
+const MAX_SYNC_BYTES: u64 = 4 << 20;
 
 /// A snapshot in the making. Until [`Writer::finish`] returned, its file is not a snapshot.
 pub(super) struct Writer {
@@ -21,6 +27,7 @@ pub(super) struct Writer {
     path: PathBuf,
     at: u64,
     synced: u64,
+    sync_bytes: u64,
     header: u32,
     hash: Xxh3,
     framer: Framer,
@@ -31,9 +38,17 @@ impl Writer {
     /// Begins in an empty file. `path` is for errors.
     pub(super) fn begin(file: Arc<dyn File>, path: PathBuf, header: &Header) -> Result<Writer, Error> {
         let (bytes, checksum) = header.encode();
-        let (framer, totals) = (Framer::default(), Totals::default());
-        let mut writer =
-            Writer { file, path, at: 0, synced: 0, header: checksum, hash: Xxh3::new(), framer, totals };
+        let mut writer = Writer {
+            file,
+            path,
+            at: 0,
+            synced: 0,
+            sync_bytes: SYNC_BYTES,
+            header: checksum,
+            hash: Xxh3::new(),
+            framer: Framer::default(),
+            totals: Totals::default(),
+        };
         writer.append(&bytes)?;
         Ok(writer)
     }
@@ -42,9 +57,8 @@ impl Writer {
     pub(super) fn block(&mut self, kind: Kind, records: u32, content: &[u8]) -> Result<(), Error> {
         self.totals.count(kind, records, content.len());
         self.framed(kind, records, content)?;
-        if self.at - self.synced >= SYNC_BYTES {
-            self.file.sync_data().map_err(Error::io("syncing", &self.path))?;
-            self.synced = self.at;
+        if self.at - self.synced >= self.sync_bytes {
+            self.sync()?;
         }
         Ok(())
     }
@@ -60,6 +74,16 @@ impl Writer {
         self.framed(Kind::End, 0, &end)?;
         self.append(&MARK)?;
         self.file.sync_all().map_err(Error::io("syncing", &self.path))
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
+        let time = Stopwatch::start();
+        self.file.sync_data().map_err(Error::io("syncing", &self.path))?;
+        self.synced = self.at;
+        if time.elapsed() >= SLOW_SYNC {
+            self.sync_bytes = MAX_SYNC_BYTES.min(2 * self.sync_bytes);
+        }
+        Ok(())
     }
 
     fn framed(&mut self, kind: Kind, records: u32, content: &[u8]) -> Result<(), Error> {
