@@ -16,6 +16,16 @@ pub enum Durability {
     Interval,
 }
 
+impl Durability {
+    /// The name in configuration, API and marks.
+    pub fn name(self) -> &'static str {
+        match self {
+            Durability::Always => "always",
+            Durability::Interval => "interval",
+        }
+    }
+}
+
 /// The log's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {

@@ -121,20 +121,20 @@ fn tasks(log: &Log, writers: usize, time: Duration) -> u64 {
     let payload = Bytes::from(vec![7; PAYLOAD_BYTES]);
     let (ready, next) = mpsc::channel();
     (0..writers).for_each(|_| ready.send(()).expect("the receiver is here"));
-    let (mut appends, mut running) = (0, 0);
-    while running > 0 || Instant::now() < until {
+    let (mut appends, mut running) = (0, writers);
+    while running > 0 {
         next.recv().expect("the sender is here");
-        running = usize::max(running, 1) - 1;
-        // Whoever is told goes on; once the time is up, the rest is awaited.
-        if Instant::now() < until {
-            let ready = ready.clone();
-            log.append(payload.clone(), move |result| {
-                result.expect("the append is durable");
-                ready.send(()).expect("the receiver is here");
-            });
-            appends += 1;
-            running = writers;
+        // Whoever is told goes on; once the time is up, it stops.
+        if Instant::now() >= until {
+            running -= 1;
+            continue;
         }
+        let ready = ready.clone();
+        log.append(payload.clone(), move |result| {
+            result.expect("the append is durable");
+            ready.send(()).expect("the receiver is here");
+        });
+        appends += 1;
     }
     appends
 }

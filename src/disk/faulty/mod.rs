@@ -13,8 +13,8 @@
 //!
 //! * Each sector of what was not synced is kept or lost on its own, in any order; a sector written several
 //!   times may hold any of the versions between.
-//! * Each name change (create, rename, remove) that no [`Disk::sync_dir`] followed is kept or lost on its
-//!   own.
+//! * Each name change (create, rename, remove) that no [`crate::disk::Disk::sync_dir`] followed is kept or
+//!   lost on its own.
 //! * A sync that failed loses its writes from sight for good: a later sync reports success and does not save
 //!   them.
 //! * [`Faulty::after_kill`] is the softer end: the process dies, the page cache stays, unsynced writes stay

@@ -11,21 +11,21 @@ const ENOSPC: i32 = 28;
 /// A kind of operation that can be counted, cut off at or made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// [`Disk::create`].
+    /// [`crate::disk::Disk::create`].
     Create,
-    /// [`File::write_at`].
+    /// [`crate::disk::File::write_at`].
     Write,
-    /// [`File::set_len`].
+    /// [`crate::disk::File::set_len`].
     SetLen,
-    /// [`File::allocate`].
+    /// [`crate::disk::File::allocate`].
     Allocate,
-    /// [`File::sync_data`] or [`File::sync_all`].
+    /// [`crate::disk::File::sync_data`] or [`crate::disk::File::sync_all`].
     Sync,
-    /// [`Disk::rename`].
+    /// [`crate::disk::Disk::rename`].
     Rename,
-    /// [`Disk::remove`].
+    /// [`crate::disk::Disk::remove`].
     Remove,
-    /// [`Disk::sync_dir`].
+    /// [`crate::disk::Disk::sync_dir`].
     SyncDir,
 }
 
