@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -60,6 +61,9 @@ pub enum Error {
     /// The node cannot go on.
     #[error("the node cannot go on")]
     Node(#[from] Failure),
+    /// A part of the process ended that must not.
+    #[error("a part of the process ended before its time: {0}")]
+    Broken(String),
     /// A second signal came.
     #[error("ended by a second signal")]
     Interrupted,
@@ -71,6 +75,7 @@ pub enum Error {
 /// Runs a node until a signal ends it.
 pub fn serve(config: Config) -> Result<(), Error> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    raise_open_files();
     let front = runtime("front", cores)?;
     let raft = runtime("raft", (cores / 2).max(RAFT_WORKERS_MIN))?;
     let ended = front.block_on(run(config, raft.handle().clone()));
@@ -82,6 +87,15 @@ pub fn serve(config: Config) -> Result<(), Error> {
 
 fn runtime(name: &'static str, workers: usize) -> Result<Runtime, Error> {
     Ok(Builder::new_multi_thread().worker_threads(workers).thread_name(name).enable_all().build()?)
+}
+
+/// Lets the process have as many open files as the system allows it: each connection takes one.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Err(error) = raised {
+        tracing::warn!(%error, files = limit.current, "the limit of open files could not be raised");
+    }
 }
 
 async fn run(config: Config, raft: Handle) -> Result<(), Error> {
@@ -100,7 +114,7 @@ async fn run(config: Config, raft: Handle) -> Result<(), Error> {
     let disk: Arc<dyn Disk> = Arc::new(Real);
     let mut opening = open(&config, &raft, &disk);
     let node = tokio::select! {
-        node = &mut opening => node.map_err(std::io::Error::other)??,
+        node = &mut opening => node.map_err(|panic| Error::Broken(panic.to_string()))??,
         signal = signals.next() => {
             tracing::info!(signal, "stopping before the node has started");
             opening.abort();
@@ -111,12 +125,17 @@ async fn run(config: Config, raft: Handle) -> Result<(), Error> {
     report(&config, &node, disk.as_ref());
     gate.open(Kv::new(node.clone(), config.service));
     tracing::info!(data_dir = %config.data_dir.display(), "serving");
-    let signal = tokio::select! {
-        signal = signals.next() => signal,
-        failure = node.failed() => {
+    let ended = tokio::select! {
+        signal = signals.next() => Ok(signal),
+        failure = node.failed() => Err(Error::from(failure)),
+        () = tasks.broken() => Err(Error::Broken("a listener".to_owned())),
+    };
+    let signal = match ended {
+        Ok(signal) => signal,
+        Err(error) => {
             gate.drain();
             tasks.stop(Instant::now() + AFTER_FAILURE).await;
-            return Err(failure.into());
+            return Err(error);
         }
     };
     tracing::info!(signal, "stopping");

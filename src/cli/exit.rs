@@ -26,7 +26,7 @@ pub enum Exit {
     Damaged = 65,
     /// The listen address cannot be used.
     Listen = 69,
-    /// The raft core or the log failed.
+    /// The raft core, the log or another part that must not end did.
     Fatal = 70,
     /// Shutdown took too long.
     Deadline = 71,
@@ -48,6 +48,32 @@ pub enum Exit {
     UncleanBoot = 79,
     /// A second signal ended the process.
     Interrupted = 130,
+}
+
+impl Exit {
+    /// Every status there is.
+    pub const ALL: [Exit; 20] = [
+        Exit::Done,
+        Exit::Negative,
+        Exit::Usage,
+        Exit::Precondition,
+        Exit::Unreachable,
+        Exit::Refused,
+        Exit::UnknownOutcome,
+        Exit::Damaged,
+        Exit::Listen,
+        Exit::Fatal,
+        Exit::Deadline,
+        Exit::NoSpace,
+        Exit::ReadOnly,
+        Exit::Io,
+        Exit::Locked,
+        Exit::Foreign,
+        Exit::LevelTooHigh,
+        Exit::Configuration,
+        Exit::UncleanBoot,
+        Exit::Interrupted,
+    ];
 }
 
 impl From<Exit> for ExitCode {
@@ -86,7 +112,7 @@ impl From<app::Error> for Failure {
             app::Error::System(_) => Exit::Io,
             app::Error::Listen { .. } => Exit::Listen,
             app::Error::Open(error) => of_open(error),
-            app::Error::Node(_) => Exit::Fatal,
+            app::Error::Node(_) | app::Error::Broken(_) => Exit::Fatal,
             app::Error::Interrupted => Exit::Interrupted,
             app::Error::Deadline => Exit::Deadline,
         };
@@ -108,5 +134,19 @@ fn of_open(error: &raft::OpenError) -> Exit {
             _ => Exit::Io,
         },
         raft::OpenError::Core(_) => Exit::Fatal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_lists_every_status_once() {
+        let table: Vec<u8> = include_str!("mod.rs")
+            .lines()
+            .filter_map(|line| line.strip_prefix("//! | ")?.split(' ').next()?.parse().ok())
+            .collect();
+        assert_eq!(table, Exit::ALL.map(|exit| exit as u8));
     }
 }

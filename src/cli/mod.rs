@@ -27,8 +27,6 @@
 //!
 //! Invariants: results go to standard output, everything else to standard error; values are written byte for byte.
 
-#![expect(clippy::print_stderr, reason = "this floor is where the program speaks to its user")]
-
 mod arguments;
 mod client;
 mod exit;
@@ -36,41 +34,9 @@ mod files;
 mod keys;
 mod node;
 mod output;
+mod run;
 mod serve;
 mod settings;
 
-use clap::Parser;
-
-use arguments::{Arguments, Command};
 pub use exit::Exit;
-use exit::Failure;
-
-/// Runs the command line of this process and says how it ended.
-pub fn run() -> Exit {
-    let arguments = Arguments::parse();
-    match dispatch(arguments) {
-        Ok(exit) => exit,
-        Err(Failure { exit, message }) => {
-            eprintln!("kvorum: {message}");
-            exit
-        }
-    }
-}
-
-fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
-    match arguments.command {
-        None => serve::serve(&arguments.settings),
-        Some(Command::Serve(settings)) => serve::serve(&settings),
-        Some(Command::Get(get)) => keys::get(&get),
-        Some(Command::Set(set)) => keys::set(&set),
-        Some(Command::Del(del)) => keys::del(&del),
-        Some(Command::Ttl(ttl)) => keys::ttl(&ttl),
-        Some(Command::Stats(server)) => node::stats(&server),
-        Some(Command::Compact(server)) => node::compact(&server),
-        Some(Command::Healthcheck(check)) => node::healthcheck(&check),
-        Some(Command::Config(config)) => settings::run(&config),
-        Some(Command::Openapi) => output::print(&crate::http::document()),
-        Some(Command::Wal(wal)) => files::wal(&wal),
-        Some(Command::Snapshot(snapshot)) => files::snapshot(&snapshot),
-    }
-}
+pub use run::run;

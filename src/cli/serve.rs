@@ -9,10 +9,13 @@ use crate::{app, telemetry};
 pub(super) fn serve(settings: &Settings) -> Result<Exit, Failure> {
     let config = loaded(settings)?.config;
     telemetry::start(&config.telemetry).map_err(|reason| Failure::new(Exit::Configuration, reason))?;
-    app::serve(config).map_err(|error| {
-        let failure = Failure::from(error);
-        tracing::error!(status = failure.exit as u8, reason = failure.message, "the node ends");
-        failure
-    })?;
-    Ok(Exit::Done)
+    // From here on the log is where the process speaks, in its own format.
+    Ok(match app::serve(config) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            let Failure { exit, message } = Failure::from(error);
+            tracing::error!(status = exit as u8, reason = message, "the node ends");
+            exit
+        }
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::load::Origin;
+use super::origin::Origin;
 
 /// Why a configuration cannot be used. The text names the key and where it stood.
 #[derive(Debug, thiserror::Error)]

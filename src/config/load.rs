@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use config::{Config as Layers, ConfigError, File, FileFormat, Source, Value, ValueKind};
 
 use super::error::Error;
 use super::keys::{KEYS, Key, nearest};
+use super::origin::Origin;
 use super::raw::Raw;
 use super::settings::Config;
 use crate::disk::Disk;
@@ -25,30 +25,6 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// Flags: the flag, its key, its value.
     pub flags: Vec<(String, String, String)>,
-}
-
-/// Where a setting stood.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nowhere: it is the default.
-    Default,
-    /// In the file.
-    File(PathBuf),
-    /// In this variable of the environment.
-    Environment(String),
-    /// Behind this flag.
-    Flag(String),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Origin::Default => f.write_str("by default"),
-            Origin::File(path) => write!(f, "in {}", path.display()),
-            Origin::Environment(variable) => write!(f, "in the environment ({variable})"),
-            Origin::Flag(flag) => write!(f, "on the command line ({flag})"),
-        }
-    }
 }
 
 /// One setting as it is in force.

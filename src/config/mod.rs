@@ -15,12 +15,14 @@ mod error;
 mod keys;
 mod load;
 mod memory;
+mod origin;
 mod raw;
 mod settings;
 mod size;
 
 pub use error::Error;
 pub use keys::{KEYS, Key};
-pub use load::{Loaded, Origin, Setting, Sources, load};
+pub use load::{Loaded, Setting, Sources, load};
 pub use memory::limit_bytes as memory_limit_bytes;
+pub use origin::Origin;
 pub use settings::Config;

@@ -58,9 +58,9 @@ impl Api {
         consistency: Consistency,
         form: Form,
     ) -> Result<Found, Error> {
-        // Sharing the key's bytes costs less than a request that misses saves.
-        let entry = gate.kv()?.get(&Principal::Anonymous, Get { key: key.clone(), consistency }).await?;
-        Ok(Found { key, entry, form })
+        let enveloped = (form == Form::Json).then(|| key.clone());
+        let entry = gate.kv()?.get(&Principal::Anonymous, Get { key, consistency }).await?;
+        Ok(Found { entry, key: enveloped })
     }
 }
 

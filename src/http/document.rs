@@ -8,11 +8,11 @@ use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::api::Api;
+use super::examples::examples;
 use super::operations;
 use super::refusal::{PROBLEM, problem, status};
 use crate::model::Version;
-use crate::raft::Consistency;
-use crate::service::{Code, Error};
+use crate::service::{Code, Consistency, Error};
 
 /// Fields that are null where there is nothing to say.
 const NULLABLE: [(&str, &str); 5] = [
@@ -70,6 +70,9 @@ fn completed(bare: &str) -> String {
     let mut document: Value = serde_json::from_str(bare).expect("poem-openapi writes JSON");
     for (schema, field) in NULLABLE {
         document["components"]["schemas"][schema]["properties"][field]["nullable"] = json!(true);
+    }
+    for (schema, example) in examples() {
+        document["components"]["schemas"][schema]["example"] = example;
     }
     let schemas = document["components"]["schemas"].clone();
     let paths = document["paths"].as_object_mut().expect("a document has paths");

@@ -11,8 +11,8 @@
 //! unknown paths and methods; an error of a write says whether it may have been applied; a body is never held in
 //! memory beyond the limits, and a write begins only when its body has arrived whole.
 //!
-//! What one `GET` of a key allocates here: the key, the header map of the answer, one buffer for ETag and version, the
-//! box of the body. Errors that hyper finds before a request exists (a malformed head, a head that is too large) are
+//! What one plain `GET` of a key allocates here: the key, the header map of the answer (two), ETag and version (one
+//! each), the box of the body; poem adds one for the future of the request. Errors that hyper finds before a request exists (a malformed head, a head that is too large) are
 //! answered by hyper alone, without a body.
 //!
 //! It deliberately knows nothing of raft, the log or the store.
@@ -23,6 +23,7 @@ mod answers;
 mod api;
 mod body;
 mod document;
+mod examples;
 mod face;
 mod gate;
 mod operations;
@@ -33,6 +34,9 @@ mod refusal;
 mod routes;
 mod server;
 mod stats;
+
+#[cfg(test)]
+mod tests;
 
 pub use document::document;
 pub use gate::Gate;

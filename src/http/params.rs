@@ -62,7 +62,7 @@ impl Parameter for Key {
     }
 
     fn parse(request: &Request, _name: &str) -> Result<Key, Refusal> {
-        let path = request.original_uri().path();
+        let path = request.uri().path();
         let rest = path.strip_prefix(KEYS).unwrap_or_default();
         key(rest.split('/').next().unwrap_or_default())
     }

@@ -36,6 +36,7 @@ impl Parameter for IfMatch {
 
     fn schema() -> MetaSchema {
         MetaSchema {
+            min_length: Some(1),
             pattern: Some(r#"^(\*|"[0-9]{1,20}")$"#.to_owned()),
             example: Some("\"7\"".into()),
             ..MetaSchema::new("string")

@@ -2,7 +2,7 @@
 
 use poem_openapi::Object;
 
-use crate::{raft, service, wal};
+use crate::service;
 
 /// Figures of one node. `store` is the same on all nodes at the same log index; the rest is the node's own.
 #[derive(Debug, Object)]
@@ -128,7 +128,7 @@ pub(super) struct Compaction {
 
 impl From<service::Stats> for Stats {
     fn from(stats: service::Stats) -> Stats {
-        let service::Stats { node, store, operations, uptime } = stats;
+        let service::Stats { node, log, store, operations, uptime } = stats;
         Stats {
             node: node.node.0,
             cluster: format!("{:032x}", node.cluster),
@@ -151,21 +151,14 @@ impl From<service::Stats> for Stats {
             evictions: store.evictions,
             expirations: store.expirations,
             wal: Wal {
-                bytes: node.wal.bytes,
-                segments: node.wal.segments,
-                first_index: node.wal.spans.first().map(|span| span.first_index),
-                last_index: node.wal.spans.first().map(|span| span.last_index),
-                durability: durability(node.wal.durability).to_owned(),
+                bytes: log.bytes,
+                segments: log.segments,
+                first_index: log.first_index,
+                last_index: log.last_index,
+                durability: log.durability,
             },
             raft: node.into(),
         }
-    }
-}
-
-fn durability(durability: wal::Durability) -> &'static str {
-    match durability {
-        wal::Durability::Always => "always",
-        wal::Durability::Interval => "interval",
     }
 }
 
@@ -181,8 +174,8 @@ impl From<service::Operations> for Operations {
     }
 }
 
-impl From<raft::Status> for Raft {
-    fn from(status: raft::Status) -> Raft {
+impl From<service::Status> for Raft {
+    fn from(status: service::Status) -> Raft {
         Raft {
             term: status.term,
             leader: status.leader.map(|leader| leader.0),
@@ -198,8 +191,8 @@ impl From<raft::Status> for Raft {
     }
 }
 
-impl From<raft::Compaction> for Compaction {
-    fn from(compaction: raft::Compaction) -> Compaction {
+impl From<service::Compaction> for Compaction {
+    fn from(compaction: service::Compaction) -> Compaction {
         Compaction {
             bytes_before: compaction.bytes_before,
             bytes_after: compaction.bytes_after,

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::counters::{Counters, Operations};
-use super::{Countdown, Delete, Describe, Entry, Error, Get, Put, Written};
+use super::counters::Counters;
+use super::error::Error;
+use super::request::{Countdown, Delete, Describe, Entry, Get, Put, Written};
+use super::stats::{Log, Stats};
 use crate::model::limits::MAX_VALUE_BYTES;
 use crate::model::{Answer, Command, Mode, Outcome, Principal, Query, Timestamp, Transaction};
-use crate::raft::{AdminError, Compaction, Node, Status, StoreStatus};
+use crate::raft::{AdminError, Compaction, Node};
 
 /// How requests are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +35,6 @@ impl Config {
         }
         Ok(())
     }
-}
-
-/// What a node knows of itself.
-#[derive(Debug)]
-pub struct Stats {
-    /// Raft, log and identity.
-    pub node: Status,
-    /// The store.
-    pub store: StoreStatus,
-    /// Operations since the start.
-    pub operations: Operations,
-    /// Since the service began.
-    pub uptime: Duration,
 }
 
 /// The key-value service of one node.
@@ -130,8 +119,10 @@ impl Kv {
 
     /// What the node knows of itself.
     pub fn stats(&self) -> Stats {
+        let node = self.node.status();
         Stats {
-            node: self.node.status(),
+            log: Log::of(&node),
+            node,
             store: self.node.store_status(),
             operations: self.counters.snapshot(),
             uptime: self.started.elapsed(),

@@ -20,10 +20,12 @@ mod counters;
 mod error;
 mod kv;
 mod request;
+mod stats;
 
 pub use counters::Operations;
 pub use error::{Applied, Code, Error};
-pub use kv::{Config, Kv, Stats};
+pub use kv::{Config, Kv};
 pub use request::{Consistencies, Countdown, Delete, Describe, Entry, Get, Put, Written};
+pub use stats::{Log, Stats};
 
-pub use crate::raft::Consistency;
+pub use crate::raft::{Compaction, Consistency, Status, StoreStatus};

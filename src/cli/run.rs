@@ -1,0 +1,38 @@
+//! From arguments to the command that they mean.
+
+use clap::Parser;
+
+use super::arguments::{Arguments, Command};
+use super::exit::{Exit, Failure};
+use super::{files, keys, node, output, serve, settings};
+
+/// Runs the command line of this process and says how it ended.
+#[expect(clippy::print_stderr, reason = "this is where the program says why it failed")]
+pub fn run() -> Exit {
+    let arguments = Arguments::parse();
+    match dispatch(arguments) {
+        Ok(exit) => exit,
+        Err(Failure { exit, message }) => {
+            eprintln!("kvorum: {message}");
+            exit
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
+    match arguments.command {
+        None => serve::serve(&arguments.settings),
+        Some(Command::Serve(settings)) => serve::serve(&settings),
+        Some(Command::Get(get)) => keys::get(&get),
+        Some(Command::Set(set)) => keys::set(&set),
+        Some(Command::Del(del)) => keys::del(&del),
+        Some(Command::Ttl(ttl)) => keys::ttl(&ttl),
+        Some(Command::Stats(server)) => node::stats(&server),
+        Some(Command::Compact(server)) => node::compact(&server),
+        Some(Command::Healthcheck(check)) => node::healthcheck(&check),
+        Some(Command::Config(config)) => settings::run(&config),
+        Some(Command::Openapi) => output::print(&crate::http::document()),
+        Some(Command::Wal(wal)) => files::wal(&wal),
+        Some(Command::Snapshot(snapshot)) => files::snapshot(&snapshot),
+    }
+}

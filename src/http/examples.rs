@@ -1,0 +1,68 @@
+//! Examples of what the operations answer, for the document.
+
+use serde_json::{Value, json};
+
+/// An example of each schema that is sent as a whole.
+pub(super) fn examples() -> [(&'static str, Value); 6] {
+    [
+        ("Entry", json!({ "key": "greeting", "value": "hello", "version": 7, "ttl_ms": 59_874 })),
+        ("Written", json!({ "key": "greeting", "version": 7, "created": true })),
+        ("Countdown", json!({ "ttl_ms": 59_874, "expires_at": 1_795_475_336_791_u64 })),
+        ("Health", json!({ "status": "ready" })),
+        (
+            "Compaction",
+            json!({
+                "bytes_before": 1_073_741_824,
+                "bytes_after": 744,
+                "index": 1_000_006,
+                "snapshot_bytes": 97_517_568,
+                "duration_ms": 812,
+            }),
+        ),
+        ("Stats", stats()),
+    ]
+}
+
+fn stats() -> Value {
+    json!({
+        "node": 1,
+        "cluster": "df7f769354385397264cb15fc684211f",
+        "role": "leader",
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": 86_400,
+        "store": {
+            "keys": 1_000_000,
+            "bytes": 136_000_000,
+            "max_bytes": 1_073_741_824,
+            "max_keys": 0,
+            "eviction": "lru",
+            "max_value_bytes": 8_388_608,
+            "revision": 1_000_000,
+        },
+        "ops": { "total": 3_000_000, "get": 2_000_000, "set": 1_000_000, "delete": 0, "ttl": 0 },
+        "hits": 1_900_000,
+        "misses": 100_000,
+        "hit_ratio": 0.95,
+        "evictions": 0,
+        "expirations": 0,
+        "wal": {
+            "bytes": 268_435_456,
+            "segments": 4,
+            "first_index": 750_001,
+            "last_index": 1_000_006,
+            "durability": "always",
+        },
+        "raft": {
+            "term": 1,
+            "leader": 1,
+            "last_log_index": 1_000_006,
+            "commit_index": 1_000_006,
+            "applied_index": 1_000_006,
+            "snapshot_index": 1_000_000,
+            "purged_index": 750_000,
+            "level": 1,
+            "clock_offset_ms": 0,
+            "ready": true,
+        },
+    })
+}
