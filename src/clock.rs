@@ -4,6 +4,8 @@
 //! *boot* clock (CLOCK_BOOTTIME), which only goes forward, at about a second a second, also while the
 //! machine sleeps. Only a cold start believes the wall clock; everything after that counts on the boot clock.
 
+#![expect(clippy::disallowed_methods, reason = "the one reader of clocks")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

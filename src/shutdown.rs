@@ -36,11 +36,28 @@ impl Config {
     }
 }
 
-/// Tasks that end when they are told to.
+/// Tasks that end when they are told to, and not before.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    broken: CancellationToken,
+}
+
+/// Watches over one task: it is dropped with it, however that ends.
+struct Watch {
+    name: &'static str,
+    stop: CancellationToken,
+    broken: CancellationToken,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            tracing::error!(name = self.name, "a task ended before its time");
+            self.broken.cancel();
+        }
+    }
 }
 
 impl Tasks {
@@ -49,12 +66,19 @@ impl Tasks {
         Tasks::default()
     }
 
-    /// Starts a task. It must end soon after [`Tasks::stopped`] does.
+    /// Starts a task. It must end soon after [`Tasks::stopped`] does; if it ends or panics before, [`Tasks::broken`]
+    /// does too.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let watch = Watch { name, stop: self.stop.clone(), broken: self.broken.clone() };
         self.tracker.spawn(async move {
+            let _watch = watch;
             task.await;
-            tracing::debug!(name, "task ended");
         });
+    }
+
+    /// Ends when a task has ended before its time.
+    pub fn broken(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.broken.clone().cancelled_owned()
     }
 
     /// Ends when the tasks are told to stop.
@@ -105,6 +129,14 @@ mod tests {
         tasks.spawn("stubborn", std::future::pending());
         tasks.spawn("willing", tasks.stopped());
         assert!(!tasks.stop(Instant::now() + Duration::from_millis(10)).await);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_by_itself_is_noticed() {
+        let tasks = Tasks::new();
+        tasks.spawn("brief", async {});
+        let broken = tokio::time::timeout(Duration::from_secs(60), tasks.broken()).await;
+        assert!(broken.is_ok());
     }
 
     #[tokio::test]

@@ -3,6 +3,9 @@
 //! Goal: a change of the encoding is seen as a diff of `tests/golden/entry/*.txt` and never by accident.
 //! `UPDATE_GOLDEN=1 cargo test --test golden_entries` writes them anew; a line that changes needs a new level.
 
+#![cfg(test)]
+#![allow(clippy::disallowed_methods, reason = "golden files are read and written outside the product")]
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 

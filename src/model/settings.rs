@@ -6,6 +6,7 @@ use std::str::FromStr;
 use super::limits::DEFAULT_MAX_VALUE_BYTES;
 
 /// Which entry makes room when the store is full.
+#[expect(clippy::enum_variant_names, reason = "NoEviction is the name that users of Redis know")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Eviction {
     /// The least recently used of all entries.

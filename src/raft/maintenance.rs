@@ -93,11 +93,12 @@ impl Maintenance {
         while !stopped_at(&stop, &mut ticks).await {
             self.time.steer();
             self.flush_touches();
-            if Instant::now() >= retry_at && self.snapshot_is_due() {
-                if let Err(error) = self.snapshot_and_purge().await {
-                    tracing::warn!(%error, "no snapshot could be taken; trying again in {RETRY_SNAPSHOT:?}");
-                    retry_at = Instant::now() + RETRY_SNAPSHOT;
-                }
+            if Instant::now() >= retry_at
+                && self.snapshot_is_due()
+                && let Err(error) = self.snapshot_and_purge().await
+            {
+                tracing::warn!(%error, "no snapshot could be taken; trying again in {RETRY_SNAPSHOT:?}");
+                retry_at = Instant::now() + RETRY_SNAPSHOT;
             }
         }
     }
@@ -108,7 +109,7 @@ impl Maintenance {
             let store = self.replica.store.read();
             let settings = store.settings();
             let past_half = |used: u64, limit: u64| limit > 0 && used > limit / 2;
-            past_half(store.bytes(), settings.max_bytes) || past_half(store.len() as u64, settings.max_keys)
+            past_half(store.bytes(), settings.max_bytes) || past_half(store.len(), settings.max_keys)
         };
         if half_full && !self.touches.is_empty() {
             self.batcher.tick();

@@ -181,7 +181,7 @@ impl Node {
         let settings = store.settings();
         let counters = store.counters();
         StoreStatus {
-            keys: store.len() as u64,
+            keys: store.len(),
             bytes: store.bytes(),
             max_bytes: settings.max_bytes,
             max_keys: settings.max_keys,

@@ -112,6 +112,7 @@ fn recover(disk: Arc<dyn Disk>, data_dir: PathBuf, config: wal::Config) -> Resul
         );
         return Err(directory.foreign(&what));
     }
+    directory.mark_running(&config)?;
     let recovered = |store, applied, current| Recovered {
         directory,
         lock,

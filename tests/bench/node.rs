@@ -5,6 +5,8 @@
 //! Prints acknowledged writes a second, percentiles, entries per fdatasync; then p99 of writes with and without a
 //! snapshot of a million keys being taken, and how long a restart from that snapshot takes.
 
+#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench measures time and prints figures")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

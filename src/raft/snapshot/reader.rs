@@ -68,7 +68,7 @@ impl Reader {
         self.totals
     }
 
-    /// For `map_err`: damage that was found in a block after it had been read.
+    /// Damage that was found in a block after it had been read.
     pub(super) fn corrupt(&self, offset: u64, what: impl Into<String>) -> Error {
         self.source.corrupt(offset, what)
     }
