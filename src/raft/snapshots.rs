@@ -94,7 +94,12 @@ impl Snapshots {
         let meta_of_file = meta.clone();
         let task = tokio::task::spawn_blocking(move || {
             let built = snapshot::build(&for_thread.store, globals, meta, &folder, &progress);
-            built.and_then(|built| folder.retain(KEEP).map(|_| built))
+            if built.is_ok()
+                && let Err(error) = folder.retain(KEEP)
+            {
+                tracing::warn!(%error, "older snapshots could not be removed");
+            }
+            built
         });
         let built = match task.await {
             Ok(built) => built?,
