@@ -4,7 +4,8 @@
 //! page of class 112:  | cell | cell | free -> | cell | ... | never used ... | slack |
 //! ```
 //!
-//! A page that empties is returned, so memory of one class serves another when value sizes change. Cells are taken
+//! A page that empties is returned, so memory of one class serves another when value sizes change. Cells are
+//! taken
 //! from the page that was last full, which lets the emptier pages of a class drain.
 //!
 //! Where a cell lies is the node's own affair: nothing replicated depends on it.
@@ -112,6 +113,7 @@ pub(super) struct Cells {
     open: [u32; SIZES.len()],
     vacant: Vec<u32>,
     spare: Vec<Bytes>,
+    roomy_pages: usize,
 }
 
 /// Class of a record of `size` bytes, at most [`MAX_CELL`].
@@ -127,6 +129,7 @@ impl Cells {
             open: [NONE; SIZES.len()],
             vacant: Vec::new(),
             spare: Vec::new(),
+            roomy_pages: MAX_PAGES / 4 * 3,
         }
     }
 
@@ -135,9 +138,16 @@ impl Cells {
         self.pages.len() - self.vacant.len()
     }
 
-    /// Whether a quarter of all addresses is still free. Past it only stubs are put into cells.
+    /// Whether a quarter of all addresses is still free. Past it (24 GiB) only stubs are put into cells:
+    /// those of as many
+    /// keys as there can be fit into that quarter.
     pub(super) fn is_roomy(&self) -> bool {
-        self.page_count() < MAX_PAGES / 4 * 3
+        self.page_count() < self.roomy_pages
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_roomy_pages(&mut self, pages: usize) {
+        self.roomy_pages = pages;
     }
 
     /// The bytes from the cell's begin to the end of its page.

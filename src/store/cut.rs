@@ -8,9 +8,12 @@
 //!   walker, under the read lock: entries unchanged since the cut -------------------------------> visit
 //! ```
 //!
-//! An entry whose version is above the cut's revision was written after the cut: its old state, if it had one, went to
-//! the side when that happened. One with a recency above the cut's but an old version was only touched: only its
-//! recency at the cut was kept (`recencies`). So every entry of the cut comes out exactly once, walked or from the side,
+//! An entry whose version is above the cut's revision was written after the cut: its old state, if it had
+//! one, went to
+//! the side when that happened. One with a recency above the cut's but an old version was only touched: only
+//! its
+//! recency at the cut was kept (`recencies`). So every entry of the cut comes out exactly once, walked or
+//! from the side,
 //! with its state at the cut. FLUSHALL gives the whole old keyspace to the cut, which walks on in it.
 //!
 //! The side is bounded by bytes; a cut that would pass the bound is given up.
@@ -20,43 +23,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 
-use super::StateHash;
+use super::globals::Globals;
 use super::keyspace::Keyspace;
 use super::record::Record;
-use crate::model::{Level, Recency, Settings, Slot, Timestamp, Version};
+use crate::model::{Recency, Slot, Timestamp, Version};
 
 const CHUNK_BYTES: usize = 256 << 10;
 /// What a displaced recency counts toward the side's bound: a map's share.
 const RECENCY_BYTES: usize = 32;
-
-/// Everything replicated that is not an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Globals {
-    /// Cluster time of the last entry.
-    pub now: Timestamp,
-    /// The last revision given.
-    pub revision: u64,
-    /// The last recency given.
-    pub recency: u64,
-    /// The level that governs apply.
-    pub level: Level,
-    /// Key of the index's hash.
-    pub hash_seed: u128,
-    /// Whether an `Initialize` was applied.
-    pub initialized: bool,
-    /// The settings.
-    pub settings: Settings,
-    /// Keys evicted since the cluster was created.
-    pub evictions: u64,
-    /// Keys expired since the cluster was created.
-    pub expirations: u64,
-    /// Entries, those expired but not yet removed included.
-    pub keys: u64,
-    /// Accounted bytes. With `keys` and the settings it gives the effective limits.
-    pub bytes: u64,
-    /// Hash of the state at this point.
-    pub state_hash: StateHash,
-}
 
 /// An entry, lent to a visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

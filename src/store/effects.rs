@@ -9,6 +9,9 @@ use crate::model::{Answer, Outcome, Reason, Version};
 /// Values of at least this many bytes are handed out as garbage instead of being freed under the lock.
 const GARBAGE_BYTES: usize = 64 << 10;
 
+/// Memory for removals that is kept for the next use.
+const KEPT_BYTES: usize = 1 << 20;
+
 /// Keyspaces up to these sizes are freed at once.
 const SMALL_KEYS: u64 = 1_024;
 const SMALL_BYTES: u64 = 1 << 20;
@@ -96,6 +99,8 @@ impl Effects {
         self.garbage.clear();
         self.removals.clear();
         self.arena.clear();
+        self.arena.shrink_to(KEPT_BYTES);
+        self.removals.shrink_to(KEPT_BYTES / size_of::<Entry>());
     }
 
     /// Keys that are gone, in the order of removal.

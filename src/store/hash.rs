@@ -1,13 +1,13 @@
 //! The state hash: tells whether two replicas agree, in O(1) per change.
 //!
-//! Sums of hashes (mod 2^64) do not depend on the order of changes: adding an entry adds its hash, removing it
+//! Sums of hashes (mod 2^64) do not depend on the order of changes: adding an entry adds its hash, removing
+//! it
 //! subtracts. xxh3 with fixed seeds; it is no defence against forgery, only against divergence.
 
 use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Globals;
 use super::record::Record;
 use crate::model::Slot;
 
@@ -28,11 +28,16 @@ impl fmt::Display for StateHash {
     }
 }
 
+/// The key's part of [`content_hash`].
+pub(super) fn key_hash(key: &[u8]) -> u64 {
+    xxh3_64(key)
+}
+
 /// H(key, value, version, deadline).
-pub(super) fn content_hash(record: &Record<'_>) -> u64 {
+pub(super) fn content_hash(key_hash: u64, record: &Record<'_>) -> u64 {
     // Absent deadlines hash as 0, which no entry can have: it would be in the past always.
     let deadline = record.deadline().map_or(0, |deadline| deadline.0);
-    words([xxh3_64(record.key()), record.value_hash(), record.version(), deadline])
+    words([key_hash, record.value_hash(), record.version(), deadline])
 }
 
 /// H(slot, recency).
@@ -40,30 +45,8 @@ pub(super) fn order_hash(slot: Slot, recency: u64) -> u64 {
     words([u64::from(slot.0), recency])
 }
 
-/// Hash of what is replicated outside entries.
-pub(super) fn globals_hash(globals: &Globals) -> u64 {
-    let settings = globals.settings;
-    words([
-        globals.now.0,
-        globals.revision,
-        globals.recency,
-        u64::from(globals.level.0),
-        globals.hash_seed as u64,
-        (globals.hash_seed >> 64) as u64,
-        u64::from(globals.initialized),
-        settings.max_bytes,
-        settings.max_keys,
-        settings.eviction as u64,
-        settings.max_value_bytes,
-        globals.evictions,
-        globals.expirations,
-        globals.keys,
-        globals.bytes,
-        0,
-    ])
-}
-
-fn words<const N: usize>(words: [u64; N]) -> u64 {
+/// Hash of some numbers, at most 16.
+pub(super) fn words<const N: usize>(words: [u64; N]) -> u64 {
     let mut bytes = [0; 128];
     for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
         chunk.copy_from_slice(&word.to_le_bytes());

@@ -4,11 +4,15 @@
 //! bucket: | 12 addresses of 4 bytes | 12 tags of 1 byte | overflow u32 |   64 bytes
 //! ```
 //!
-//! The table grows by one bucket at a time: bucket `split` is divided into itself and a new last one, so no insert
-//! waits for a rehash of everything. It shrinks the same way. A bucket that is full chains into overflow buckets; at
-//! the load kept here that is a few in a hundred. A tag is a byte of the hash and spares most looks at foreign keys.
+//! The table grows by one bucket at a time: bucket `split` is divided into itself and a new last one, so no
+//! insert
+//! waits for a rehash of everything. It shrinks the same way. A bucket that is full chains into overflow
+//! buckets; at
+//! the load kept here about one in seven does. A tag is a byte of the hash and spares most looks at foreign
+//! keys.
 //!
-//! The hash is SipHash-1-3 (Aumasson, Bernstein 2012) under a key drawn when the cluster is created, so that nobody
+//! The hash is SipHash-1-3 (Aumasson, Bernstein 2012) under a key drawn when the cluster is created, so that
+//! nobody
 //! outside can aim at one bucket.
 
 use siphasher::sip::SipHasher13;
@@ -17,12 +21,13 @@ use super::cells::Address;
 use super::paged::Paged;
 
 const WAYS: usize = 12;
-/// Keys for each bucket, in quarters: it grows past 7.5 and shrinks below 2.5.
-const GROW_QUARTERS: usize = 30;
+/// Keys for each bucket, in quarters: it grows past 8.5 and shrinks below 2.5.
+const GROW_QUARTERS: usize = 34;
 const SHRINK_QUARTERS: usize = 10;
 const NO_BUCKET: u32 = u32::MAX;
 
-/// Not declared as aligned: allocators put pages of 64 KiB on such borders anyway, but take a third more for one that asks.
+/// Not declared as aligned: mimalloc puts pages of 16 KiB on such borders anyway, and takes more for one that
+/// asks.
 #[derive(Clone, Copy)]
 struct Bucket {
     addresses: [Address; WAYS],
@@ -78,7 +83,7 @@ enum Line {
 /// The index of a keyspace.
 pub(super) struct Index {
     hasher: SipHasher13,
-    homes: Paged<Bucket, 1_024>,
+    homes: Paged<Bucket, 256>,
     overflows: Paged<Bucket, 256>,
     free_overflow: u32,
     length: usize,
@@ -132,6 +137,11 @@ impl Index {
             }
             bucket = self.overflows.get(bucket.overflow as usize);
         }
+    }
+
+    /// A byte of the bucket for `hash`, to bring it in.
+    pub(super) fn glance_at(&self, hash: u64) -> u8 {
+        self.homes.get(self.home(hash)).tags[0]
     }
 
     /// A record that is probably the one under `hash`: the first with its tag in the first bucket.

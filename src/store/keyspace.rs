@@ -1,13 +1,14 @@
 //! Entries and everything that is kept about them: one keyspace, which FLUSHALL replaces as a whole.
 //!
-//! Each method here changes records, slots, index, lists, deadlines, totals and sums together; nothing outside
+//! Each method here changes records, slots, index, lists, deadlines, totals and sums together; nothing
+//! outside
 //! changes any of them alone.
 
 use bytes::Bytes;
 
 use super::cells::Address;
 use super::deadlines::Deadlines;
-use super::hash::{content_hash, order_hash};
+use super::hash::{content_hash, key_hash, order_hash};
 use super::index::Index;
 use super::level::cost;
 use super::order::List;
@@ -83,7 +84,7 @@ impl Keyspace {
         let records = &self.records;
         self.index.insert(hash, address, |index, moved| index.hash(records.at(moved).key()));
         self.deadlines.set(slot, stamp.deadline);
-        self.attach(address);
+        self.attach(address, key_hash(key));
     }
 
     /// Gives an entry another value and stamp. Returns a shared value that was given up.
@@ -95,17 +96,21 @@ impl Keyspace {
         value: &[u8],
         stamp: Stamp,
     ) -> Option<Bytes> {
-        self.detach(at);
+        let key_hash = key_hash(key);
+        self.detach(at, key_hash);
         let (now_at, given_up) = self.records.rewrite(at, key, value, stamp);
-        self.reattach(at, now_at, hash, stamp);
+        self.relocate(at, now_at, hash, stamp);
+        self.attach(now_at, key_hash);
         given_up
     }
 
     /// Gives an entry another stamp.
     pub(super) fn restamp(&mut self, at: Address, hash: u64, stamp: Stamp) {
-        self.detach(at);
+        let key_hash = key_hash(self.records.at(at).key());
+        self.detach(at, key_hash);
         let now_at = self.records.restamp(at, stamp);
-        self.reattach(at, now_at, hash, stamp);
+        self.relocate(at, now_at, hash, stamp);
+        self.attach(now_at, key_hash);
     }
 
     /// Makes an entry the most recent one.
@@ -121,7 +126,7 @@ impl Keyspace {
 
     /// Takes an entry out. Returns its shared value, if it had one.
     pub(super) fn remove(&mut self, at: Address, hash: u64) -> Option<Bytes> {
-        self.detach(at);
+        self.detach(at, key_hash(self.records.at(at).key()));
         let records = &self.records;
         self.index.remove(hash, at, |index, moved| index.hash(records.at(moved).key()));
         let slot = self.records.at(at).slot();
@@ -130,28 +135,28 @@ impl Keyspace {
         self.records.remove(at)
     }
 
-    fn reattach(&mut self, old: Address, new: Address, hash: u64, stamp: Stamp) {
+    /// Tells slots, index and deadlines what a rewritten entry has now.
+    fn relocate(&mut self, old: Address, new: Address, hash: u64, stamp: Stamp) {
         let slot = self.records.at(new).slot();
         if old != new {
             self.index.replace(hash, old, new);
             self.slots.set(slot, new);
         }
         self.deadlines.set(slot, stamp.deadline);
-        self.attach(new);
     }
 
     /// Adds an entry to sums, totals and its list.
-    fn attach(&mut self, at: Address) {
-        let has_deadline = self.account(at);
+    fn attach(&mut self, at: Address, key_hash: u64) {
+        let has_deadline = self.account(at, key_hash);
         let list = if has_deadline { &mut self.volatile } else { &mut self.lasting };
         list.push(&mut self.records, at);
     }
 
     /// Adds an entry to sums and totals. Returns whether it has a deadline.
-    pub(super) fn account(&mut self, at: Address) -> bool {
+    pub(super) fn account(&mut self, at: Address, key_hash: u64) -> bool {
         let record = self.records.at(at);
         let cost = cost_of(&record);
-        self.contents = self.contents.wrapping_add(content_hash(&record));
+        self.contents = self.contents.wrapping_add(content_hash(key_hash, &record));
         self.order = self.order.wrapping_add(order_hash(record.slot(), record.recency()));
         self.totals.add(cost);
         if record.has_deadline() {
@@ -161,10 +166,10 @@ impl Keyspace {
     }
 
     /// Takes an entry out of sums, totals and its list.
-    fn detach(&mut self, at: Address) {
+    fn detach(&mut self, at: Address, key_hash: u64) {
         let record = self.records.at(at);
         let cost = cost_of(&record);
-        self.contents = self.contents.wrapping_sub(content_hash(&record));
+        self.contents = self.contents.wrapping_sub(content_hash(key_hash, &record));
         self.order = self.order.wrapping_sub(order_hash(record.slot(), record.recency()));
         self.totals.subtract(cost);
         let list = if record.has_deadline() {

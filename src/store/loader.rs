@@ -1,11 +1,16 @@
 //! Makes a store out of a snapshot's records, and believes nothing that it can check.
 
+use std::hint::black_box;
+
 use super::cells::Address;
-use super::cut::{Globals, RecordRef};
+use super::cut::RecordRef;
+use super::globals::Globals;
+use super::hash::key_hash;
 use super::keyspace::Keyspace;
 use super::level::MAX_KEYS;
-use super::record::{Record, Stamp};
+use super::record::Stamp;
 use super::state::Store;
+use super::warm::WINDOW;
 use crate::model::Level;
 use crate::model::limits::{MAX_DEADLINE_MS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
@@ -41,39 +46,43 @@ pub enum Invalid {
     StateHash,
 }
 
-/// Collects records, in any order, into a store. They are checked when they come and as a whole in
-/// [`Loader::finish`]; a loader that has returned an error is to be dropped.
+/// Collects records, in any order, into a store. They are checked when they come, or some records later, and
+/// as a
+/// whole in [`Loader::finish`]; a loader that has returned an error is to be dropped.
 pub struct Loader {
     globals: Globals,
     keyspace: Keyspace,
     order: Vec<(u64, Address)>,
+    /// Records not yet in the index: entered a window at a time, so that their cache misses overlap.
+    pending: Vec<(u64, Address)>,
 }
 
 impl Loader {
     /// A loader for the state that `globals` describe.
     pub fn new(globals: Globals) -> Loader {
         let keys = globals.keys.min(MAX_PREPARED_KEYS) as usize;
-        Loader { globals, keyspace: Keyspace::new(globals.hash_seed, keys), order: Vec::with_capacity(keys) }
+        Loader {
+            globals,
+            keyspace: Keyspace::new(globals.hash_seed, keys),
+            order: Vec::with_capacity(keys),
+            pending: Vec::with_capacity(WINDOW),
+        }
     }
 
     /// Adds a record.
     pub fn push(&mut self, record: RecordRef<'_>) -> Result<(), Invalid> {
         self.validate(&record)?;
-        let hash = self.keyspace.index.hash(record.key);
-        if self.keyspace.find(hash, record.key).is_some() {
-            return Err(Invalid::Key);
-        }
         let stamp = Stamp { version: record.version.0, recency: record.recency.0, deadline: record.deadline };
         let Keyspace { records, slots, index, deadlines, .. } = &mut self.keyspace;
         let address = records.create(record.slot, record.key, record.value, stamp);
         if !slots.take(record.slot, address) {
             return Err(Invalid::Slot);
         }
-        index.insert(hash, address, |index, moved| index.hash(records.at(moved).key()));
         record.deadline.into_iter().for_each(|deadline| deadlines.push(record.slot, deadline));
-        self.keyspace.account(address);
+        self.pending.push((index.hash(record.key), address));
+        self.keyspace.account(address, key_hash(record.key));
         self.order.push((record.recency.0, address));
-        Ok(())
+        if self.pending.len() < WINDOW { Ok(()) } else { self.enter_pending() }
     }
 
     /// Checks the whole and makes the store.
@@ -81,6 +90,7 @@ impl Loader {
         if self.globals.level > Level::LATEST {
             return Err(Invalid::Level(self.globals.level));
         }
+        self.enter_pending()?;
         self.link()?;
         self.keyspace.deadlines.restore_order();
         let expected = self.globals;
@@ -108,17 +118,32 @@ impl Loader {
         if is_valid { Ok(()) } else { Err(Invalid::Record) }
     }
 
+    fn enter_pending(&mut self) -> Result<(), Invalid> {
+        let Keyspace { records, index, .. } = &mut self.keyspace;
+        black_box(self.pending.iter().fold(0, |seen, &(hash, _)| seen ^ index.glance_at(hash)));
+        for (hash, address) in self.pending.drain(..) {
+            let key = records.at(address).key();
+            if index.find(hash, |other| records.at(other).key() == key).is_some() {
+                return Err(Invalid::Key);
+            }
+            index.insert(hash, address, |index, moved| index.hash(records.at(moved).key()));
+        }
+        Ok(())
+    }
+
     /// Rebuilds the LRU lists. Recency is unique, so the order is the one that it was.
     fn link(&mut self) -> Result<(), Invalid> {
         self.order.sort_unstable_by_key(|&(recency, _)| recency);
         if self.order.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(Invalid::Recency);
         }
-        let Keyspace { records, lasting, volatile, .. } = &mut self.keyspace;
-        for &(_, address) in &self.order {
-            let list =
-                if Record::has_deadline(&records.at(address)) { &mut *volatile } else { &mut *lasting };
-            list.push(records, address);
+        for window in self.order.chunks(WINDOW) {
+            self.keyspace.warm_for_link(window);
+            let Keyspace { records, lasting, volatile, .. } = &mut self.keyspace;
+            for &(_, address) in window {
+                let list = if records.at(address).has_deadline() { &mut *volatile } else { &mut *lasting };
+                list.push(records, address);
+            }
         }
         Ok(())
     }

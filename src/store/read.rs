@@ -4,11 +4,13 @@ use bytes::Bytes;
 
 use super::record::Record;
 use super::state::Store;
+use super::warm::WINDOW;
 use crate::model::limits::{MAX_SCAN_ITEMS, MAX_SCAN_SLOTS};
 use crate::model::{Answer, Found, Item, Key, Page, Query, Slot, Timestamp, Version};
 
 impl Store {
-    /// Answers a query. A key whose deadline is at or before `now` is absent; callers pass [`Store::now`], or their
+    /// Answers a query. A key whose deadline is at or before `now` is absent; callers pass [`Store::now`], or
+    /// their
     /// estimate of cluster time where a read may be stale. Get and describe are O(1), a scan visits at most
     /// [`MAX_SCAN_SLOTS`] slots.
     pub fn read(&self, now: Timestamp, query: &Query) -> Answer {
@@ -19,13 +21,28 @@ impl Store {
         }
     }
 
+    /// Answers several queries, as [`Store::read`] does for one, and faster than one by one.
+    pub fn read_all(&self, now: Timestamp, queries: &[Query], answers: &mut Vec<Answer>) {
+        answers.reserve(queries.len());
+        for window in queries.chunks(WINDOW) {
+            if window.len() > 1 {
+                self.keyspace.warm_for_read(window.iter().filter_map(|query| match query {
+                    Query::Get(key) | Query::Describe(key) => Some(key.as_bytes()),
+                    Query::Scan { .. } => None,
+                }));
+            }
+            answers.extend(window.iter().map(|query| self.read(now, query)));
+        }
+    }
+
     fn lookup(&self, now: Timestamp, key: &Key) -> Option<Record<'_>> {
         let key = key.as_bytes();
         let address = self.keyspace.find(self.keyspace.index.hash(key), key)?;
         Some(self.keyspace.records.at(address)).filter(|record| !record.is_expired(now))
     }
 
-    /// A cursor is the next slot. An entry keeps its slot for life, so one that is present during the whole scan comes
+    /// A cursor is the next slot. An entry keeps its slot for life, so one that is present during the whole
+    /// scan comes
     /// out exactly once, whatever is written meanwhile and whichever node answers the pages.
     fn scan(&self, now: Timestamp, cursor: u64, limit: usize, prefix: &[u8]) -> Page {
         let slots = &self.keyspace.slots;
@@ -44,7 +61,8 @@ impl Store {
     }
 }
 
-/// A small value is copied, so that no reader pins a page; a large one is shared, so that no reader copies megabytes.
+/// A small value is copied, so that no reader pins a page; a large one is shared, so that no reader copies
+/// megabytes.
 fn found(record: &Record<'_>) -> Found {
     let value = match record.shared_value() {
         Some(shared) => shared.clone(),

@@ -6,8 +6,10 @@
 //!         u32       u32    u32    u16                u16            u64       u64       u64        ...  ...
 //! ```
 //!
-//! Little endian. `previous` (more recent) and `next` (less recent) are the links of the LRU list. Flag 0x8000: there is a deadline.
-//! Flag 0x4000: key and value are too large for a cell; in their place is the number (u32) of an [`Outer`]. An outer
+//! Little endian. `previous` (more recent) and `next` (less recent) are the links of the LRU list. Flag
+//! 0x8000: there is a deadline.
+//! Flag 0x4000: key and value are too large for a cell; in their place is the number (u32) of an [`Outer`].
+//! An outer
 //! value is a shared buffer that reads hand out without a copy. Links, version, recency and key lie
 //! in one cache line or two, so that a lookup costs the index's line and these.
 
@@ -148,12 +150,6 @@ impl<'a> Record<'a> {
         &self.payload()[key..key + usize::from(self.u16(14))]
     }
 
-    /// The last byte of what lies in the cell, to bring its last cache line in.
-    pub(super) fn last_byte(&self) -> u8 {
-        let length = self.size_inside() - HEAD;
-        self.body.get(length.saturating_sub(1)).copied().unwrap_or(0)
-    }
-
     /// The value's shared buffer if it has one.
     pub(super) fn shared_value(&self) -> Option<&'a Bytes> {
         self.is_outer().then(|| &self.outer().value)
@@ -178,6 +174,11 @@ impl Records {
         Record { head, body, outers: &self.outers }
     }
 
+    /// A byte of the record or of what lies behind it, to bring its cache line in.
+    pub(super) fn glance(&self, address: Address, offset: usize) -> u8 {
+        self.cells.at(address).get(offset).copied().unwrap_or(0)
+    }
+
     /// Writes a new record, not yet linked.
     pub(super) fn create(&mut self, slot: Slot, key: &[u8], value: &[u8], stamp: Stamp) -> Address {
         let size = size_inside(key, value, stamp);
@@ -192,7 +193,8 @@ impl Records {
         self.create_stub(slot, number, stamp)
     }
 
-    /// Writes another value and stamp for the same key. Returns where the record is now, and a shared value that
+    /// Writes another value and stamp for the same key. Returns where the record is now, and a shared value
+    /// that
     /// was given up.
     pub(super) fn rewrite(
         &mut self,
@@ -370,5 +372,22 @@ mod tests {
             assert_eq!(records.cells.page_count(), 0);
         }
         assert_eq!(records.outers.len(), 1, "places of outer values are used again");
+    }
+
+    /// Goal: when addresses run short, small entries live outside too, and nobody sees a difference.
+    #[test]
+    fn past_the_room_for_cells_entries_live_outside() {
+        let mut records = Records::new();
+        records.cells.set_roomy_pages(1);
+        let first = records.create(Slot(3), b"a", b"one", stamp(None));
+        let second = records.create(Slot(3), b"b", b"two", stamp(Some(5)));
+        assert!(records.at(first).shared_value().is_none() && records.at(second).shared_value().is_some());
+        assert_holds(&records, second, b"b", b"two", Some(5));
+        let second = records.restamp(second, stamp(None));
+        assert_holds(&records, second, b"b", b"two", None);
+        let first = records.restamp(first, stamp(Some(6)));
+        assert_holds(&records, first, b"a", b"one", Some(6));
+        let (first, _) = records.rewrite(first, b"a", b"longer than before", stamp(Some(7)));
+        assert_holds(&records, first, b"a", b"longer than before", Some(7));
     }
 }

@@ -1,7 +1,9 @@
 //! Which slot holds which record, and which slot is the lowest free one.
 //!
-//! Free slots are found through a bitmap of bitmaps: a bit of level `n + 1` says that a word of level `n` is not
-//! zero, so that the lowest is found in one step a level. Slots from `end` on have never been used and are in no map.
+//! Free slots are found through a bitmap of bitmaps: a bit of level `n + 1` says that a word of level `n` is
+//! not
+//! zero, so that the lowest is found in one step a level. Slots from `end` on have never been used and are in
+//! no map.
 
 use super::cells::Address;
 use super::paged::Paged;
@@ -33,7 +35,8 @@ impl Slots {
         self.addresses.get(slot.0 as usize).some()
     }
 
-    /// Takes the lowest free slot. Slots are names in touches and cursors of scans on every node, so which one a new
+    /// Takes the lowest free slot. Slots are names in touches and cursors of scans on every node, so which
+    /// one a new
     /// key gets must not depend on the order in which others were freed.
     pub(super) fn take_lowest(&mut self) -> Slot {
         let slot = self.lowest_free();

@@ -1,19 +1,23 @@
 //! The store: a keyspace and what is replicated beside it.
 
 use super::cells::Address;
-use super::cut::{Cut, CutActive, Globals, RecordRef, Side, Walk};
+use super::cut::{Cut, CutActive, RecordRef, Side, Walk, lend};
+use super::draft::Stage;
 use super::effects::Effects;
-use super::hash::{StateHash, globals_hash};
+use super::globals::Globals;
+use super::guard::Guard;
+use super::hash::StateHash;
 use super::keyspace::Keyspace;
-use super::level::{LIMIT_STEPS, MAX_KEYS, SWEEP_STEPS};
+use super::level::{LIMIT_STEPS, SWEEP_STEPS};
+use super::limits::{Limits, Need};
 use super::record::Stamp;
-use super::room::{Guard, Need};
-use super::stage::Stage;
+use super::warm::WINDOW;
 use crate::model::{Level, Reason, Settings, Slot, Timestamp, Touch, Version};
 
 /// The replicated state machine. Deterministic: equal entries in equal order make equal stores.
 ///
-/// `Send + Sync`; one lock outside it. Readers take it shared, apply takes it whole and may let go of it between
+/// `Send + Sync`; one lock outside it. Readers take it shared, apply takes it whole and may let go of it
+/// between
 /// transactions, never within one.
 pub struct Store {
     pub(super) now: Timestamp,
@@ -74,12 +78,16 @@ impl Store {
         }
     }
 
-    /// Begins a log entry: moves time, applies touches, removes some of what has expired, and goes a bounded step
+    /// Begins a log entry: moves time, applies touches, removes some of what has expired, and goes a bounded
+    /// step
     /// towards lowered limits. The work is bounded by the number of touches and two constants of the level.
     pub fn open_entry(&mut self, at: Timestamp, touches: &[Touch], effects: &mut Effects) {
         // Time never runs backwards, or a key once seen as expired would come back.
         self.now = self.now.max(at);
-        touches.iter().for_each(|&touch| self.touch(touch, effects));
+        for window in touches.chunks(WINDOW) {
+            self.keyspace.warm_for_touch(window);
+            window.iter().for_each(|&touch| self.touch(touch, effects));
+        }
         self.sweep(effects);
         self.approach_limits(effects);
     }
@@ -165,12 +173,14 @@ impl Store {
             state_hash: StateHash::default(),
         };
         let Keyspace { contents, order, .. } = *self.keyspace;
-        globals.state_hash = StateHash { contents, order, globals: globals_hash(&globals) };
+        globals.state_hash = StateHash { contents, order, globals: globals.hash() };
         globals
     }
 
-    /// Begins a cut: a copy of the state as it is now, to be taken by [`Store::walk`] and [`Store::drain_side`] while
-    /// writes go on. Must be called between log entries. At most `side_budget_bytes` of displaced state are held;
+    /// Begins a cut: a copy of the state as it is now, to be taken by [`Store::walk`] and
+    /// [`Store::drain_side`] while
+    /// writes go on. Must be called between log entries. At most `side_budget_bytes` of displaced state are
+    /// held;
     /// a cut that would need more is abandoned.
     pub fn begin_cut(&mut self, side_budget_bytes: usize) -> Result<Globals, CutActive> {
         if self.cut.is_some() {
@@ -182,7 +192,8 @@ impl Store {
         Ok(globals)
     }
 
-    /// Shows the next entries of the cut that nobody has changed since, visiting at most `max_slots` slots and stopping
+    /// Shows the next entries of the cut that nobody has changed since, visiting at most `max_slots` slots
+    /// and stopping
     /// after `max_bytes` of keys and values (one entry at least). For one walker under a shared lock.
     pub fn walk(&self, max_slots: usize, max_bytes: usize, visit: &mut dyn FnMut(RecordRef<'_>)) -> Walk {
         match &self.cut {
@@ -191,13 +202,15 @@ impl Store {
         }
     }
 
-    /// Takes the entries that writers displaced so far; their order among walked ones does not matter. `None` if the
+    /// Takes the entries that writers displaced so far; their order among walked ones does not matter. `None`
+    /// if the
     /// cut was abandoned.
     pub fn drain_side(&mut self) -> Option<Side> {
         self.cut.as_mut().map(|cut| cut.take_side())
     }
 
-    /// Ends a cut whose walk is done and hands over the last displaced entries. `None` if the cut was abandoned or is
+    /// Ends a cut whose walk is done and hands over the last displaced entries. `None` if the cut was
+    /// abandoned or is
     /// not walked to its end; in the latter case it is abandoned now.
     pub fn end_cut(&mut self, effects: &mut Effects) -> Option<Side> {
         let cut = self.cut.take()?;
@@ -215,7 +228,8 @@ impl Store {
         frozen.into_iter().for_each(|keyspace| effects.discard_keyspace(keyspace));
     }
 
-    /// A touch names an entry by slot and version, so one that was written or replaced since the read is left alone.
+    /// A touch names an entry by slot and version, so one that was written or replaced since the read is left
+    /// alone.
     fn touch(&mut self, touch: Touch, effects: &mut Effects) {
         let Some(address) = self.keyspace.slots.get(touch.slot) else { return };
         let record = self.keyspace.records.at(address);
@@ -249,7 +263,8 @@ impl Store {
         }
     }
 
-    /// The limits that hold now under `settings`. While accounted bytes are above a lowered target, they themselves
+    /// The limits that hold now under `settings`. While accounted bytes are above a lowered target, they
+    /// themselves
     /// are the limit: it sinks with them, and never rises unless the target does.
     pub(super) fn limits(&self, settings: &Settings) -> Limits {
         let targets = Limits::targets(settings);
@@ -339,32 +354,12 @@ impl Store {
     /// The entry in a slot, for tests and tools.
     pub fn entry(&self, slot: Slot) -> Option<RecordRef<'_>> {
         let address = self.keyspace.slots.get(slot)?;
-        Some(super::cut::lend(&self.keyspace.records.at(address)))
+        Some(lend(&self.keyspace.records.at(address)))
     }
 
     /// One past the highest slot that was ever taken since the last FLUSHALL or load.
     pub fn end_slot(&self) -> Slot {
         Slot(self.keyspace.slots.end())
-    }
-}
-
-/// Limits on the store as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Most accounted bytes.
-    pub max_bytes: u64,
-    /// Most keys.
-    pub max_keys: u64,
-}
-
-impl Limits {
-    /// What the settings ask for. Slots have an end, so there is always a limit on keys.
-    pub(super) fn targets(settings: &Settings) -> Limits {
-        let or = |limit, without| if limit == 0 { without } else { limit };
-        Limits {
-            max_bytes: or(settings.max_bytes, u64::MAX),
-            max_keys: or(settings.max_keys, MAX_KEYS).min(MAX_KEYS),
-        }
     }
 }
 

@@ -5,35 +5,28 @@
 //! multi, all:  checks -> dry run of all commands -> room for the final state? -> carry out all
 //! ```
 //!
-//! Nothing of a `multi` or `all` is done before its verdict, so nothing is ever rolled back, and the reads between its
+//! Nothing of a `multi` or `all` is done before its verdict, so nothing is ever rolled back, and the reads
+//! between its
 //! commands see exactly the commands before them.
 
 use super::cells::Address;
-use super::decide::{Current, Decision, Value, decide, holds};
+use super::decide::{Current, Decision, Value, decide};
 use super::effects::Effects;
+use super::judge::Verdict;
 use super::keyspace::{Totals, cost_of};
 use super::level::cost;
-use super::room::Need;
-use super::state::{Limits, Store};
+use super::limits::{Limits, Need};
+use super::state::Store;
 use super::warm::WINDOW;
-use crate::model::{
-    Check, Command, Key, Mode, Outcome, Query, Reason, Settings, Timestamp, Transaction, Version,
-};
-
-/// What is to become of a transaction.
-pub(super) enum Verdict {
-    /// Carry out every command, judging the room for each by itself.
-    Single,
-    /// Carry out every command; the room is made.
-    Publish,
-    /// Carry out nothing; every command has this outcome, except perhaps one.
-    Refuse(Outcome, Option<(usize, Outcome)>),
-}
+use crate::model::{Command, Key, Outcome, Query, Reason, Settings, Timestamp, Transaction, Version};
 
 impl Store {
-    /// Applies a transaction. Outcomes go to `effects` in the order of commands, and answers in the order of `reads`:
-    /// a read `(n, query)` is answered before command number `n` (after the last if `n` is their number) and sees the
-    /// commands before it. `reads` are sorted by `n`.
+    /// Applies a transaction. Outcomes go to `effects` in the order of commands, and answers in the order of
+    /// `reads`:
+    /// a read `(n, query)` is answered before command number `n` (after the last if `n` is their number) and
+    /// sees the
+    /// commands before it. `reads` are sorted by `n`. Mode `each` has no checks; any that are there are
+    /// ignored.
     pub fn transact(&mut self, transaction: &Transaction, reads: &[(usize, Query)], effects: &mut Effects) {
         let before = self.keyspace.totals;
         let verdict = self.judge(transaction, effects);
@@ -65,6 +58,27 @@ impl Store {
         }
     }
 
+    /// Looks ahead at the transactions that come next, if they are single commands; longer ones do so for
+    /// themselves.
+    /// Returns how many transactions may be applied before it is worth while to call again, at least 1.
+    /// Changes
+    /// nothing.
+    pub fn warm(&self, upcoming: &[Transaction]) -> usize {
+        let singles =
+            upcoming.iter().take(WINDOW).map_while(|transaction| match transaction.commands.as_slice() {
+                [command] => command.key(),
+                _ => None,
+            });
+        let seen = self.keyspace.warm_for_write(singles.map(|key| key.as_bytes()));
+        seen.max(1)
+    }
+
+    /// Looks ahead at the commands that come next in a transaction.
+    pub(super) fn warm_commands(&self, upcoming: &[Command]) {
+        let keys = upcoming.iter().take(WINDOW).filter_map(Command::key);
+        self.keyspace.warm_for_write(keys.map(|key| key.as_bytes()));
+    }
+
     /// Accounted bytes and keys never pass the effective limits where a transaction ends.
     fn assert_within_limits(&self, before: Totals) {
         let (totals, targets) = (self.keyspace.totals, Limits::targets(&self.settings));
@@ -75,31 +89,6 @@ impl Store {
             totals.bytes >= self.keyspace.volatile_totals.bytes,
             "entries with a deadline are a part of all"
         );
-    }
-
-    fn judge(&mut self, transaction: &Transaction, effects: &mut Effects) -> Verdict {
-        if transaction.mode == Mode::Each {
-            return Verdict::Single;
-        }
-        if !transaction.checks.iter().all(|check| self.check(check)) {
-            return Verdict::Refuse(Outcome::Aborted, None);
-        }
-        if transaction.commands.len() <= 1 {
-            return Verdict::Single;
-        }
-        self.dry_run(transaction, effects)
-    }
-
-    fn check(&self, check: &Check) -> bool {
-        let key = check.key.as_bytes();
-        let found = self.keyspace.find(self.keyspace.index.hash(key), key);
-        let record = found.map(|address| self.keyspace.records.at(address));
-        let current = record.filter(|record| !record.is_expired(self.now)).map(|record| Current {
-            version: record.version(),
-            value: &[],
-            deadline: record.deadline(),
-        });
-        holds(check.condition, current)
     }
 
     /// Carries out one command. With `judged`, its transaction, room is made for it, or it is refused.
@@ -230,7 +219,8 @@ impl Store {
         Outcome::Written { version, created: found.is_none(), deadline: Some(deadline) }
     }
 
-    /// The first one in a log counts. The seed is taken while there are no keys, as is so in every real log: changing
+    /// The first one in a log counts. The seed is taken while there are no keys, as is so in every real log:
+    /// changing
     /// it later would mean to hash everything again in one step.
     fn initialize(&mut self, hash_seed: u128, settings: Settings) -> Outcome {
         if !self.initialized {

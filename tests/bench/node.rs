@@ -8,8 +8,8 @@
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench measures time and prints figures")]
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -41,10 +41,21 @@ fn options(directory: &Path) -> Options {
 fn set(n: u64) -> Command {
     Command::Set {
         key: Key::new(format!("key:{n:012}")).expect("16 bytes"),
-        value: Bytes::from_static(&[b'v'; 64]),
+        value: value(n),
         expiry: Expiry::Never,
         condition: Condition::Always,
     }
+}
+
+/// 64 bytes that do not compress.
+fn value(n: u64) -> Bytes {
+    static NOISE: LazyLock<Bytes> = LazyLock::new(|| {
+        let mut noise = vec![0; 64 << 10];
+        getrandom::fill(&mut noise).expect("the system has randomness");
+        Bytes::from(noise)
+    });
+    let start = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 49) as usize;
+    NOISE.slice(start..start + 64)
 }
 
 /// What one round of writing measured.

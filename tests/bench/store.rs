@@ -309,6 +309,7 @@ fn load() {
     assert_eq!(store.len(), globals.keys);
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench is no part of the product")]
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
     let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");

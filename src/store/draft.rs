@@ -1,58 +1,54 @@
 //! The dry run of a transaction: what the store would look like after it, without changing anything.
 //!
-//! Only sizes, versions and the values that later commands depend on are followed; the commands themselves are
+//! Only sizes, versions and the values that later commands depend on are followed; the commands themselves
+//! are
 //! carried out afterwards by the same code as single ones.
 
 use super::cells::Address;
 use super::decide::{Current, Decimal, Decision, Value, decide};
-use super::effects::Effects;
 use super::keyset::KeySet;
-use super::keyspace::{Totals, cost_of};
+use super::keyspace::Totals;
 use super::level::cost;
 use super::record::Records;
-use super::room::Need;
-use super::state::Store;
-use super::transact::Verdict;
-use super::warm::WINDOW;
-use crate::model::{Command, Mode, Outcome, Reason, Settings, Timestamp, Transaction, Version};
+use crate::model::{Command, Mode, Outcome, Settings, Timestamp, Transaction, Version};
 
 /// Scratch memory of dry runs.
 #[derive(Default)]
 pub(super) struct Stage {
-    keys: KeySet,
-    entries: Vec<Staged>,
+    pub(super) keys: KeySet,
+    pub(super) entries: Vec<Staged>,
 }
 
 /// A key of the transaction as it would be.
-struct Staged {
+pub(super) struct Staged {
     /// What the key has in the store: what a refused transaction leaves it with.
-    base: Version,
-    present: Option<Present>,
+    pub(super) base: Version,
+    pub(super) present: Option<Present>,
 }
 
-struct Present {
-    origin: Origin,
-    version: u64,
-    deadline: Option<Timestamp>,
-    cost: u64,
+pub(super) struct Present {
+    pub(super) origin: Origin,
+    pub(super) version: u64,
+    pub(super) deadline: Option<Timestamp>,
+    pub(super) cost: u64,
 }
 
 /// Where the value is found.
-enum Origin {
+pub(super) enum Origin {
     Stored(Address),
     Command(usize),
     Number(Decimal),
 }
 
 /// The store as it would be, but for its entries.
-struct Draft<'a> {
-    transaction: &'a Transaction,
-    now: Timestamp,
-    revision: u64,
-    totals: Totals,
-    settings: Settings,
-    initialized: bool,
-    is_cleared: bool,
+pub(super) struct Draft<'a> {
+    pub(super) transaction: &'a Transaction,
+    pub(super) now: Timestamp,
+    pub(super) revision: u64,
+    pub(super) totals: Totals,
+    pub(super) settings: Settings,
+    pub(super) initialized: bool,
+    pub(super) is_cleared: bool,
 }
 
 impl Present {
@@ -69,72 +65,9 @@ impl Present {
     }
 }
 
-impl Store {
-    /// Judges a transaction of mode `multi` or `all` whose checks hold, and makes the room that it needs.
-    pub(super) fn dry_run(&mut self, transaction: &Transaction, effects: &mut Effects) -> Verdict {
-        let mut stage = std::mem::take(&mut self.stage);
-        self.load_stage(&mut stage, transaction, effects);
-        let mut draft = Draft {
-            transaction,
-            now: self.now,
-            revision: self.revision,
-            totals: self.keyspace.totals,
-            settings: self.settings,
-            initialized: self.initialized,
-            is_cleared: false,
-        };
-        let failure = draft.run(&mut stage, &self.keyspace.records);
-        self.stage = stage;
-        match failure {
-            Some((at, outcome)) => Verdict::Refuse(Outcome::Aborted, Some((at, outcome))),
-            None => self.judge_room(&draft, effects),
-        }
-    }
-
-    fn judge_room(&mut self, draft: &Draft<'_>, effects: &mut Effects) -> Verdict {
-        let need = Need::over(draft.totals, self.limits(&draft.settings));
-        if !need.is_some() {
-            return Verdict::Publish;
-        }
-        // After a FLUSHALL only the transaction's own keys are left, and they are no victims.
-        let has_room =
-            !draft.is_cleared && self.make_room(need, draft.transaction, draft.settings.eviction, effects);
-        if has_room { Verdict::Publish } else { Verdict::Refuse(Outcome::OutOfMemory, None) }
-    }
-
-    /// Looks up the keys of the transaction; removes those that have expired.
-    fn load_stage(&mut self, stage: &mut Stage, transaction: &Transaction, effects: &mut Effects) {
-        stage.keys.collect(transaction, self.keyspace.index.hasher());
-        stage.entries.clear();
-        for (n, key) in stage.keys.keys(transaction).enumerate() {
-            if n % WINDOW == 0 {
-                self.warm_commands(&transaction.commands[n..]);
-            }
-            let mut found = self.keyspace.find(self.keyspace.index.hash(key), key);
-            if let Some(address) = found
-                && self.keyspace.records.at(address).is_expired(self.now)
-            {
-                self.release(address, Reason::Expired, effects);
-                found = None;
-            }
-            let present = found.map(|address| {
-                let record = self.keyspace.records.at(address);
-                Present {
-                    origin: Origin::Stored(address),
-                    version: record.version(),
-                    deadline: record.deadline(),
-                    cost: cost_of(&record),
-                }
-            });
-            let base = Version(present.as_ref().map_or(0, |present| present.version));
-            stage.entries.push(Staged { base, present });
-        }
-    }
-}
-
 impl Draft<'_> {
     /// Goes through all commands. Returns the first that fails, if the mode is `all`.
-    fn run(&mut self, stage: &mut Stage, records: &Records) -> Option<(usize, Outcome)> {
+    pub(super) fn run(&mut self, stage: &mut Stage, records: &Records) -> Option<(usize, Outcome)> {
         for (n, command) in self.transaction.commands.iter().enumerate() {
             let failure = self.step(n, command, stage, records);
             if let (Mode::All, Some(outcome)) = (self.transaction.mode, failure) {
