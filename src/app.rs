@@ -166,7 +166,7 @@ async fn stop(config: &Config, gate: &Gate, tasks: &Tasks, node: Node) -> Result
     if !tasks.stop(requests).await {
         tracing::warn!("some requests did not end in time and were cut off");
     }
-    tokio::time::timeout_at(deadline, node.close()).await.map_err(|_| Error::Deadline)?;
+    tokio::time::timeout_at(deadline, node.close()).await.map_err(|_| Error::Deadline)??;
     tracing::info!("stopped");
     Ok(())
 }

@@ -161,10 +161,12 @@ async fn only_what_was_never_proposed_is_reported_as_not_applied() {
     for (n, error) in results.into_iter().enumerate() {
         match error {
             WriteError::UnknownOutcome => unknown += 1,
-            WriteError::Overloaded => assert!(!is_there(&node, n).await, "write {n} was said not to be applied"),
+            WriteError::Overloaded => {
+                assert!(!is_there(&node, n).await, "write {n} was said not to be applied")
+            }
             other => panic!("write {n}: {other}"),
         }
     }
     assert!((1..20).contains(&unknown), "some were proposed and some were not: {unknown}");
-    node.close().await;
+    node.close().await.expect("a clean stop");
 }

@@ -112,6 +112,7 @@ impl From<app::Error> for Failure {
             app::Error::System(_) => Exit::Io,
             app::Error::Listen { .. } => Exit::Listen,
             app::Error::Open(error) => of_open(error),
+            app::Error::Node(raft::Failure::LevelTooHigh(_)) => Exit::LevelTooHigh,
             app::Error::Node(_) | app::Error::Broken(_) => Exit::Fatal,
             app::Error::Interrupted => Exit::Interrupted,
             app::Error::Deadline => Exit::Deadline,

@@ -92,6 +92,9 @@ impl Batcher {
         reads: Vec<(usize, Query)>,
         deadline: Instant,
     ) -> Result<Reply, WriteError> {
+        if transaction.validate().is_err() {
+            return Err(WriteError::TooLarge);
+        }
         if self.wal.room() == Room::Reserve {
             return Err(WriteError::OutOfDisk);
         }
@@ -110,8 +113,10 @@ impl Batcher {
         self.filled.notify_one();
     }
 
-    /// Takes no more; what waits is refused.
+    /// Takes no more; what waits is refused, for a place in the queue or in the window too.
     pub(super) fn close(&self) {
+        self.budget.close();
+        self.window.close();
         let waiting = {
             let mut queue = self.queue.lock();
             queue.closed = true;
@@ -169,8 +174,18 @@ impl Batcher {
     pub(super) async fn run(&self, raft: Raft, time: Arc<ClusterTime>, replica: Arc<Replica>) {
         while let Some(()) = self.wanted().await {
             let Ok(place) = Arc::clone(&self.window).acquire_owned().await else { return };
-            let (transactions, callers) = self.drain();
-            let touches = self.touches.take(ENTRY_TOUCHES);
+            let Drained { mut transactions, mut callers, tick } = self.drain();
+            let mut touches = Vec::new();
+            if self.wal.room() == Room::Ample {
+                touches = self.touches.take(ENTRY_TOUCHES);
+            } else {
+                // What is left of the log is for votes, membership and expiry.
+                transactions.clear();
+                refuse(&mut callers, WriteError::OutOfDisk);
+                if !tick {
+                    continue;
+                }
+            }
             let entry = LogEntry { level: replica.level(), at: time.now(), touches, transactions };
             let proposal = Proposal::waited_for(codec::encode(&entry), Batch { callers, _window: place });
             let refused = proposal.clone();
@@ -190,11 +205,11 @@ impl Batcher {
         loop {
             let filled = self.filled.notified();
             {
-                let mut queue = self.queue.lock();
+                let queue = self.queue.lock();
                 if queue.closed {
                     return None;
                 }
-                if !queue.waiting.is_empty() || std::mem::take(&mut queue.tick) {
+                if !queue.waiting.is_empty() || queue.tick {
                     return Some(());
                 }
             }
@@ -203,9 +218,9 @@ impl Batcher {
     }
 
     /// The transactions of the next entry, as many as fit, and who waits for each.
-    fn drain(&self) -> (Vec<Transaction>, Vec<Caller>) {
+    fn drain(&self) -> Drained {
         let mut queue = self.queue.lock();
-        queue.tick = false;
+        let tick = std::mem::take(&mut queue.tick);
         let (mut commands, mut bytes) = (0, 0);
         let most = queue.waiting.len().min(ENTRY_COMMANDS);
         let (mut transactions, mut callers) = (Vec::with_capacity(most), Vec::with_capacity(most));
@@ -219,7 +234,24 @@ impl Batcher {
             transactions.push(transaction);
             callers.push(caller);
         }
-        (transactions, callers)
+        Drained { transactions, callers, tick }
+    }
+}
+
+/// What was taken out of the queue for one entry.
+struct Drained {
+    transactions: Vec<Transaction>,
+    /// One for each transaction.
+    callers: Vec<Caller>,
+    /// An entry is wanted even if there is no transaction.
+    tick: bool,
+}
+
+/// Tells callers whose transactions were not proposed.
+fn refuse(callers: &mut Vec<Caller>, error: WriteError) {
+    for caller in callers.drain(..) {
+        // A caller that went away wants no answer.
+        let _ = caller.sender.send(Err(error));
     }
 }
 

@@ -53,13 +53,15 @@ impl ClusterTime {
 
     /// Cluster time now. Never goes back.
     pub(super) fn now(&self) -> Timestamp {
-        millis(self.course.lock().at(self.clock.boot()))
+        let course = self.course.lock();
+        millis(course.at(self.clock.boot()))
     }
 
     /// Sets the course toward the wall clock. Called about once a second.
     pub(super) fn steer(&self) {
-        let (boot, wall) = (self.clock.boot(), self.clock.wall());
         let mut course = self.course.lock();
+        // Read under the lock: whoever asked before must not get a later time than who asks after.
+        let (boot, wall) = (self.clock.boot(), self.clock.wall());
         let now = course.at(boot);
         let ppm = (nanos(wall) - now) * 1_000_000 / SLEW_HORIZON.as_nanos() as i128;
         let limit = i128::from(MAX_SLEW_PPM);

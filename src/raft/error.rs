@@ -15,6 +15,9 @@ pub enum WriteError {
     /// More is waiting than the node takes.
     #[error("too many writes are waiting")]
     Overloaded,
+    /// More commands or bytes than a transaction may have.
+    #[error("the transaction is too large")]
+    TooLarge,
     /// No space left for the log.
     #[error("the disk is full")]
     OutOfDisk,
@@ -129,15 +132,6 @@ pub enum Failure {
     /// The log could not be written; what is on disk after that is not known.
     #[error("the log failed: {0}")]
     Log(wal::Error),
-}
-
-impl From<&snapshot::Error> for AdminError {
-    fn from(error: &snapshot::Error) -> AdminError {
-        match error {
-            snapshot::Error::NoSpace { .. } => AdminError::OutOfDisk,
-            other => AdminError::Failed(other.to_string()),
-        }
-    }
 }
 
 impl From<wal::Error> for OpenError {

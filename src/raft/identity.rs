@@ -61,6 +61,12 @@ struct RunningFile {
     durability: String,
 }
 
+/// What every mark has, whatever else a newer version writes into it.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// A data directory and its marks.
 pub(super) struct Directory {
     disk: Arc<dyn Disk>,
@@ -98,7 +104,7 @@ impl Directory {
                 node: node.node,
                 incarnation: self.id(NODE, &node.incarnation)?,
             };
-            if self.names(&self.wal())?.is_empty() {
+            if !self.names(&self.wal())?.iter().any(|name| name.ends_with(".seg")) {
                 return Err(
                     self.foreign("node.json is there but its log (wal/) is not: restore both together")
                 );
@@ -118,6 +124,7 @@ impl Directory {
         let join = match self.read::<JoinFile>(JOIN)? {
             Some(join) => join,
             None => {
+                self.clear_blank_log()?;
                 let [nonce, incarnation, promise] = [(); 3].map(|()| hex(random_id()));
                 let join = JoinFile { format: FORMAT, nonce, incarnation, promise };
                 self.write(JOIN, &join)?;
@@ -126,6 +133,21 @@ impl Directory {
         };
         let (cluster, incarnation) = (self.id(JOIN, &join.promise)?, self.id(JOIN, &join.incarnation)?);
         Ok(wal::Identity { cluster, node: FIRST_NODE, incarnation })
+    }
+
+    /// Whether the log holds nothing but what a first start writes before it is finished.
+    pub(super) fn log_is_blank(&self) -> Result<bool, OpenError> {
+        wal::is_blank(self.disk.as_ref(), &self.wal()).map_err(OpenError::from)
+    }
+
+    /// Removes the beginnings of a log that a first start without a mark left behind: they bear another identity.
+    fn clear_blank_log(&self) -> Result<(), OpenError> {
+        let directory = self.wal();
+        for name in self.names(&directory)?.iter().filter(|name| name.ends_with(".seg")) {
+            let path = directory.join(name);
+            self.disk.remove(&path).map_err(|error| OpenError::io(path, error))?;
+        }
+        Ok(())
     }
 
     /// Last step of a first start: from here on the node exists.
@@ -144,7 +166,7 @@ impl Directory {
     pub(super) fn check_last_stop(&self, config: &wal::Config) -> Result<(), OpenError> {
         match self.read::<RunningFile>(RUNNING)? {
             Some(mark)
-                if mark.durability == Durability::Interval.name() && mark.boot_id != self.boot_id() =>
+                if mark.durability == Durability::Interval.name() && !self.is_this_boot(&mark.boot_id) =>
             {
                 let interval_ms = u64::try_from(config.interval.as_millis()).unwrap_or(u64::MAX);
                 Err(OpenError::UncleanBoot(interval_ms, self.root.clone(), self.root.join(RUNNING)))
@@ -163,6 +185,11 @@ impl Directory {
     pub(super) fn mark_stopped(&self) -> std::io::Result<()> {
         self.disk.remove(&self.root.join(RUNNING))?;
         self.disk.sync_dir(&self.root)
+    }
+
+    /// Whether a mark was left since the machine started. Where the kernel does not say, it was not.
+    fn is_this_boot(&self, boot_id: &str) -> bool {
+        !boot_id.is_empty() && boot_id == self.boot_id()
     }
 
     /// Which start of the machine this is; empty where the kernel does not say.
@@ -188,12 +215,18 @@ impl Directory {
             return Ok(None);
         }
         let bytes = self.read_whole(&path).map_err(|error| OpenError::io(&path, error))?;
-        let value = serde_json::from_slice(&bytes).map_err(|error| OpenError::Damaged {
-            file: path,
+        let damaged = |error: serde_json::Error| OpenError::Damaged {
+            file: path.clone(),
             offset: 0,
             what: error.to_string(),
-        })?;
-        Ok(Some(value))
+        };
+        let Format { format } = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if format > FORMAT {
+            let what =
+                format!("{} has format {format}, this version knows formats up to {FORMAT}", path.display());
+            return Err(OpenError::LevelTooHigh(what));
+        }
+        serde_json::from_slice(&bytes).map_err(damaged).map(Some)
     }
 
     fn read_whole(&self, path: &Path) -> std::io::Result<Vec<u8>> {

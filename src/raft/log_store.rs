@@ -147,7 +147,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        let (mut start, end) = self.present(&range);
+        let (mut start, end) = self.present(&range)?;
         let mut entries = Vec::new();
         while start < end {
             let part = self.read(start, end, APPLY_READ_BYTES)?;
@@ -161,13 +161,21 @@ impl RaftLogReader<TypeConfig> for LogStore {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        let (start, end) = self.present(&range);
-        let parts = Parts { log: self.clone(), next: start, end, part: Vec::new().into_iter() };
-        stream::iter(parts)
+        let (part, log) = (Vec::new().into_iter(), self.clone());
+        let (failed, parts) = match self.present(&range) {
+            Ok((next, end)) => (None, Some(Parts { log, next, end, part })),
+            Err(error) => (Some(Err(error)), None),
+        };
+        stream::iter(failed.into_iter().chain(parts.into_iter().flatten()))
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(start, end, REPLICATE_READ_BYTES)
+        let (start, end) = self.present(&(start..end))?;
+        let entries = self.read(start, end, REPLICATE_READ_BYTES)?;
+        match entries.first() {
+            Some(first) if first.index() != start => Err(missing(start)),
+            _ => Ok(entries),
+        }
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -177,7 +185,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
 
 impl LogStore {
     /// The part of `range` that the log holds, as `start..end`.
-    fn present(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
+    fn present(&self, range: &impl RangeBounds<u64>) -> io::Result<(u64, u64)> {
         let state = self.wal.state(GROUP);
         let start = match range.start_bound() {
             Bound::Included(at) => *at,
@@ -189,18 +197,26 @@ impl LogStore {
             Bound::Excluded(at) => *at,
             Bound::Unbounded => u64::MAX,
         };
-        let first = state.purged.map_or(0, |id| id.index + 1);
-        let after_last = state.last.map_or(0, |id| id.index + 1);
-        (start.max(first), end.min(after_last))
+        let end = end.min(state.last.map_or(0, |id| id.index + 1));
+        let first = match state.purged {
+            Some(purged) => purged.index + 1,
+            // A log may begin anywhere: what it has first is where it begins.
+            None => self.read(start, end, 0)?.first().map_or(end, RaftEntry::index),
+        };
+        Ok((start.max(first), end))
     }
 }
 
 /// The index after `part`, which was read from `start` on. The log has no holes: nothing there is damage.
 fn after(part: &[Entry], start: u64) -> io::Result<u64> {
-    match part.last() {
-        Some(last) => Ok(last.index() + 1),
-        None => Err(io::Error::new(io::ErrorKind::InvalidData, format!("log entry {start} is missing"))),
+    match (part.first(), part.last()) {
+        (Some(first), Some(last)) if first.index() == start => Ok(last.index() + 1),
+        _ => Err(missing(start)),
     }
+}
+
+fn missing(index: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("log entry {index} is missing"))
 }
 
 /// Entries of a range, read in parts so that a long range does not stand in memory at once.

@@ -14,18 +14,18 @@ use super::snapshots::{Snapshot, SnapshotFile, Snapshots};
 use super::types::{LogId, Member, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::store::Effects;
 
-/// Entries with more commands than this let other tasks of the runtime run before the next one.
+/// After so many commands other tasks of the runtime may run before the next entry.
 const YIELD_COMMANDS: usize = 256;
 
 /// Applies what openraft has committed.
 pub(super) struct Machine {
     replica: Arc<Replica>,
-    snapshots: Arc<Snapshots>,
+    snapshots: Snapshots,
     effects: Effects,
 }
 
 impl Machine {
-    pub(super) fn new(replica: Arc<Replica>, snapshots: Arc<Snapshots>) -> Machine {
+    pub(super) fn new(replica: Arc<Replica>, snapshots: Snapshots) -> Machine {
         Machine { replica, snapshots, effects: Effects::default() }
     }
 
@@ -68,12 +68,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
     where
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
     {
+        let mut commands = 0;
         while let Some((entry, responder)) = entries.try_next().await? {
-            let commands = self.apply_one(&entry.log_id, &entry.payload)?;
+            commands += self.apply_one(&entry.log_id, &entry.payload)?;
             if let Some(responder) = responder {
                 responder.send(());
             }
             if commands > YIELD_COMMANDS {
+                commands = 0;
                 tokio::task::yield_now().await;
             }
         }
@@ -81,7 +83,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder { replica: Arc::clone(&self.replica), snapshots: Arc::clone(&self.snapshots) }
+        Builder { replica: Arc::clone(&self.replica), snapshots: self.snapshots.clone() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> io::Result<()> {
@@ -96,7 +98,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
 /// Gives openraft the snapshot that was taken for it; takes one if there is none.
 pub(super) struct Builder {
     replica: Arc<Replica>,
-    snapshots: Arc<Snapshots>,
+    snapshots: Snapshots,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {

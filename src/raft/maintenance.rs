@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
@@ -18,13 +17,17 @@ use super::touches::Touches;
 use super::types::{GROUP, TypeConfig};
 use super::{AdminError, Compaction};
 use crate::clock::Stopwatch;
-use crate::wal::Wal;
+use crate::shutdown::Tasks;
+use crate::wal::{Room, Wal};
 
 /// How often the node looks whether something is due.
 const DUE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How often time is steered, touches are flushed and the snapshot policy is asked.
+/// How often time is steered, touches are gathered and the snapshot policy is asked.
 const SECOND: Duration = Duration::from_secs(1);
+
+/// The offset of the wall clock from which on a warning is given, in milliseconds.
+const LARGE_OFFSET_MS: i64 = 1_000;
 
 /// How long a snapshot that could not be taken is left alone before the next try.
 const RETRY_SNAPSHOT: Duration = Duration::from_secs(10);
@@ -39,12 +42,13 @@ pub(super) struct Maintenance {
     pub(super) batcher: Arc<Batcher>,
     pub(super) touches: Arc<Touches>,
     pub(super) time: Arc<ClusterTime>,
-    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) snapshots: Snapshots,
     pub(super) wal: Wal,
     pub(super) purged: watch::Receiver<Option<u64>>,
     pub(super) config: SnapshotConfig,
     pub(super) keep_bytes: u64,
     pub(super) last: LastSnapshot,
+    pub(super) tasks: Tasks,
 }
 
 /// Where the log stood when a snapshot was last taken.
@@ -52,31 +56,45 @@ pub(super) struct Maintenance {
 pub(super) struct LastSnapshot {
     index: AtomicU64,
     appended_bytes: AtomicU64,
+    carried_bytes: AtomicU64,
     taken: parking_lot::Mutex<Stopwatch>,
 }
 
 impl LastSnapshot {
-    pub(super) fn new(index: u64) -> LastSnapshot {
-        let taken = parking_lot::Mutex::new(Stopwatch::start());
-        LastSnapshot { index: AtomicU64::new(index), appended_bytes: AtomicU64::new(0), taken }
+    /// At a start: `index` is that of the newest snapshot, `carried_bytes` is the log that was found behind it.
+    pub(super) fn new(index: u64, carried_bytes: u64) -> LastSnapshot {
+        LastSnapshot {
+            index: AtomicU64::new(index),
+            appended_bytes: AtomicU64::new(0),
+            carried_bytes: AtomicU64::new(carried_bytes),
+            taken: parking_lot::Mutex::new(Stopwatch::start()),
+        }
     }
 }
 
 impl Maintenance {
     /// Proposes an empty entry when something is due and nothing is being written. An idle store writes nothing.
-    pub(super) async fn expire(&self, stop: CancellationToken) {
-        let mut ticks = interval(DUE_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !stopped_at(&stop, &mut ticks).await {
+    pub(super) async fn expire(&self) {
+        let mut ticks = ticks(DUE_INTERVAL);
+        while !self.stopped_at(&mut ticks).await {
             // One entry sweeps a bounded number of keys: go on at once while there are more.
-            while self.something_is_due() && !stop.is_cancelled() {
+            while self.something_is_due() {
                 let before = self.replica.applied_index();
                 self.batcher.tick();
                 let applied = self.replica.wait_until(|replica| replica.applied_index() > before);
-                if timeout_at(Instant::now() + SECOND, applied).await.is_err() {
-                    break;
+                tokio::select! {
+                    applied = timeout_at(Instant::now() + SECOND, applied) => if applied.is_err() { break },
+                    () = self.tasks.stopped() => return,
                 }
             }
+        }
+    }
+
+    /// Waits for the next tick; whether the node stops instead.
+    async fn stopped_at(&self, ticks: &mut Interval) -> bool {
+        tokio::select! {
+            () = self.tasks.stopped() => true,
+            _ = ticks.tick() => false,
         }
     }
 
@@ -85,14 +103,46 @@ impl Maintenance {
         due.is_some_and(|due| due <= self.time.now())
     }
 
-    /// Once a second: steers time, flushes touches, takes a snapshot if the policy says so.
-    pub(super) async fn every_second(&self, stop: CancellationToken) {
-        let mut ticks = interval(SECOND);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut retry_at = Instant::now();
-        while !stopped_at(&stop, &mut ticks).await {
+    /// Once a second: steers time and gathers touches.
+    pub(super) async fn every_second(&self) {
+        let mut ticks = ticks(SECOND);
+        let mut offset_is_large = false;
+        while !self.stopped_at(&mut ticks).await {
             self.time.steer();
-            self.flush_touches();
+            let offset_ms = self.time.offset_ms();
+            let was_large = std::mem::replace(&mut offset_is_large, offset_ms.abs() > LARGE_OFFSET_MS);
+            if offset_is_large && !was_large {
+                tracing::warn!(
+                    offset_ms,
+                    "the wall clock is far from cluster time, which follows it at 500 ppm"
+                );
+            }
+            self.gather_touches();
+        }
+    }
+
+    /// While the store is limited, what was read lately is told with the next entries; while it is more than half full,
+    /// even if nobody writes.
+    fn gather_touches(&self) {
+        let (limited, half_full) = {
+            let store = self.replica.store.read();
+            let settings = store.settings();
+            let past_half = |used: u64, limit: u64| limit > 0 && used > limit / 2;
+            let half_full =
+                past_half(store.bytes(), settings.max_bytes) || past_half(store.len(), settings.max_keys);
+            (settings.max_bytes > 0 || settings.max_keys > 0, half_full)
+        };
+        let any = self.touches.gather(limited);
+        if any && half_full && self.wal.room() == Room::Ample {
+            self.batcher.tick();
+        }
+    }
+
+    /// Takes snapshots as the policy says, and purges what is behind them.
+    pub(super) async fn keep_snapshots(&self) {
+        let mut ticks = ticks(SECOND);
+        let mut retry_at = Instant::now();
+        while !self.stopped_at(&mut ticks).await {
             if Instant::now() >= retry_at
                 && self.snapshot_is_due()
                 && let Err(error) = self.snapshot_and_purge().await
@@ -103,27 +153,13 @@ impl Maintenance {
         }
     }
 
-    /// While the store is limited and more than half full, what was read lately matters even if nobody writes.
-    fn flush_touches(&self) {
-        let half_full = {
-            let store = self.replica.store.read();
-            let settings = store.settings();
-            let past_half = |used: u64, limit: u64| limit > 0 && used > limit / 2;
-            past_half(store.bytes(), settings.max_bytes) || past_half(store.len(), settings.max_keys)
-        };
-        if half_full && !self.touches.is_empty() {
-            self.batcher.tick();
-        } else if !half_full {
-            self.touches.forget();
-        }
-    }
-
     fn snapshot_is_due(&self) -> bool {
         let entries = self.replica.applied_index().saturating_sub(self.last.index.load(Ordering::Relaxed));
         if entries == 0 {
             return false;
         }
-        let bytes = self.wal.stats().appended_bytes - self.last.appended_bytes.load(Ordering::Relaxed);
+        let appended = self.wal.stats().appended_bytes - self.last.appended_bytes.load(Ordering::Relaxed);
+        let bytes = appended + self.last.carried_bytes.load(Ordering::Relaxed);
         let age_s = self.last.taken.lock().elapsed().as_secs();
         entries >= self.config.every_entries
             || bytes >= self.config.every_bytes
@@ -132,7 +168,8 @@ impl Maintenance {
 
     async fn snapshot_and_purge(&self) -> Result<(), AdminError> {
         let index = self.take_snapshot().await?;
-        let oldest = self.snapshots.oldest_index().map_err(|error| AdminError::from(&error))?.unwrap_or(0);
+        let oldest = self.snapshots.oldest_index();
+        let oldest = oldest.map_err(|error| AdminError::Failed(error.to_string()))?.unwrap_or(0);
         let keep_from = self.wal.index_behind(GROUP, self.keep_bytes).unwrap_or(0);
         self.purge(oldest.min(keep_from).min(index)).await
     }
@@ -145,7 +182,8 @@ impl Maintenance {
         self.wal.roll(Box::new(move |result| drop(sender.send(result))));
         match receiver.await {
             Ok(Ok(())) => {}
-            Ok(Err(crate::wal::Error::NoSpace { .. })) => return Err(AdminError::OutOfDisk),
+            // Without space for another segment the snapshot still frees all but the present one.
+            Ok(Err(crate::wal::Error::NoSpace { .. })) => {}
             Ok(Err(error)) => return Err(AdminError::Failed(error.to_string())),
             Err(_) => return Err(AdminError::Unavailable),
         }
@@ -165,11 +203,11 @@ impl Maintenance {
     async fn take_snapshot(&self) -> Result<u64, AdminError> {
         let appended_bytes = self.wal.stats().appended_bytes;
         let stopwatch = Stopwatch::start();
-        let taken = self.snapshots.take(&self.replica).await.map_err(|error| AdminError::from(&error))?;
-        let snapshot = taken.ok_or(AdminError::Busy)?;
+        let snapshot = self.snapshots.take(&self.replica).await?;
         let index = snapshot.meta.last_log_id.map_or(0, |id| id.index);
         self.last.index.store(index, Ordering::Relaxed);
         self.last.appended_bytes.store(appended_bytes, Ordering::Relaxed);
+        self.last.carried_bytes.store(0, Ordering::Relaxed);
         *self.last.taken.lock() = Stopwatch::start();
         self.raft.trigger().snapshot().await.map_err(|_| AdminError::Unavailable)?;
         let wait = self.raft.wait(Some(FOLLOW_UP));
@@ -177,7 +215,11 @@ impl Maintenance {
             |metrics| metrics.running_state.is_err() || metrics.snapshot.is_some_and(|id| id.index >= index),
             "the snapshot is adopted",
         );
-        let metrics = adopted.await.map_err(|error| AdminError::Failed(error.to_string()))?;
+        let adopted = tokio::select! {
+            adopted = adopted => adopted,
+            () = self.tasks.stopped() => return Err(AdminError::Unavailable),
+        };
+        let metrics = adopted.map_err(|error| AdminError::Failed(error.to_string()))?;
         metrics.running_state.map_err(|_| AdminError::Unavailable)?;
         let bytes = snapshot.snapshot.bytes;
         tracing::info!(index, bytes, duration_ms = stopwatch.elapsed().as_millis() as u64, "snapshot taken");
@@ -203,14 +245,14 @@ impl Maintenance {
                 Err(_) => Err(AdminError::Failed("the log was not purged in time".into())),
             },
             _ = dead => Err(AdminError::Unavailable),
+            () = self.tasks.stopped() => Err(AdminError::Unavailable),
         }
     }
 }
 
-/// Waits for the next tick; whether the node stops instead.
-async fn stopped_at(stop: &CancellationToken, ticks: &mut tokio::time::Interval) -> bool {
-    tokio::select! {
-        () = stop.cancelled() => true,
-        _ = ticks.tick() => false,
-    }
+/// Ticks that do not pile up while one is being worked on.
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }

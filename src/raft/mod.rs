@@ -16,6 +16,7 @@ mod batcher;
 mod cluster_time;
 mod config;
 mod error;
+mod health;
 mod identity;
 mod log_store;
 mod machine;

@@ -6,25 +6,27 @@ use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
-use tokio::time::{Instant, interval, timeout_at};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
 
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
+use super::health::Health;
 use super::identity::Directory;
 use super::machine::Machine;
 use super::maintenance::Maintenance;
 use super::replica::Replica;
+use super::snapshots::Snapshots;
 use super::touches::Touches;
 use super::types::{GROUP, TypeConfig};
 use super::{AdminError, Compaction, Failure, ReadError, Status, StoreStatus, WriteError};
 use crate::disk::Lock;
 use crate::model::{Answer, NodeId, Outcome, Query, Timestamp, Touch, Transaction};
+use crate::shutdown::Tasks;
 use crate::wal::{self, Wal};
 
-/// How often the core's and the log's health is looked at.
-const HEALTH_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the node's own tasks are waited for when it stops.
+const CLOSING_TASKS: Duration = Duration::from_secs(10);
 
 /// How sure a read is to see the latest acknowledged write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,13 +61,16 @@ pub(super) struct Parts {
     pub(super) touches: Arc<Touches>,
     pub(super) time: Arc<ClusterTime>,
     pub(super) maintenance: Arc<Maintenance>,
+    pub(super) snapshots: Snapshots,
+    pub(super) health: Arc<Health>,
     pub(super) wal: Wal,
     pub(super) directory: Directory,
     pub(super) lock: Mutex<Option<Lock>>,
     /// Set first of all when the node stops: looked at by every read.
     pub(super) closing: AtomicBool,
-    pub(super) tasks: TaskTracker,
-    pub(super) stop: CancellationToken,
+    pub(super) tasks: Tasks,
+    /// Where raft lives; callers may live on another runtime.
+    pub(super) runtime: Handle,
 }
 
 impl Node {
@@ -101,7 +106,8 @@ impl Node {
             return Err(ReadError::Unavailable);
         }
         let mut read = self.look(&query, consistency);
-        if consistency != Consistency::Stale
+        // Again if need be: what is written meanwhile may have a deadline that passes at once.
+        while consistency != Consistency::Stale
             && let Some(passed) = passed_deadline(&read.answer, read.now)
         {
             self.reach(passed, deadline).await?;
@@ -144,7 +150,10 @@ impl Node {
     /// # Errors
     /// [`AdminError::Busy`] if a snapshot is being taken already.
     pub async fn compact(&self) -> Result<Compaction, AdminError> {
-        self.0.maintenance.compact().await
+        // A task of its own: a caller that goes away must not leave half a compaction.
+        let maintenance = Arc::clone(&self.0.maintenance);
+        let task = self.0.runtime.spawn(async move { maintenance.compact().await });
+        task.await.unwrap_or_else(|error| Err(AdminError::Failed(error.to_string())))
     }
 
     /// The node's place in the cluster and in the log.
@@ -170,7 +179,9 @@ impl Node {
             purged_index: state.purged.map_or(0, |id| id.index),
             level: self.0.replica.store.read().level(),
             clock_offset_ms: self.0.time.offset_ms(),
-            ready: !self.0.closing.load(Ordering::Relaxed) && self.failure().is_none(),
+            ready: metrics.current_leader.is_some()
+                && !self.0.closing.load(Ordering::Relaxed)
+                && self.0.health.failure().is_none(),
             wal: self.0.wal.stats(),
         }
     }
@@ -195,53 +206,34 @@ impl Node {
 
     /// Resolves when the node cannot go on: the raft core is dead or the log poisoned.
     pub async fn failed(&self) -> Failure {
-        let mut ticks = interval(HEALTH_INTERVAL);
-        loop {
-            ticks.tick().await;
-            if let Some(failure) = self.failure() {
-                self.0.batcher.close();
-                self.0.replica.pending.abandon();
-                return failure;
-            }
-        }
-    }
-
-    fn failure(&self) -> Option<Failure> {
-        if let Some(refusal) = self.0.replica.refusal.get() {
-            return Some(refusal.clone());
-        }
-        if let Some(error) = self.0.wal.poisoned() {
-            return Some(Failure::Log(error));
-        }
-        let metrics = self.0.raft.metrics();
-        let running = metrics.borrow_watched().running_state.clone();
-        running.err().map(|fatal| Failure::Core(fatal.to_string()))
+        self.0.health.failed().await
     }
 
     /// Stops: takes no more, lets go of raft, flushes and closes the log, and unlocks the directory.
-    pub async fn close(self) {
+    ///
+    /// # Errors
+    /// [`Failure::Log`] if the log did not close cleanly: what was not synced before may be lost.
+    pub async fn close(self) -> Result<(), Failure> {
         let parts = &self.0;
         parts.closing.store(true, Ordering::Relaxed);
-        parts.stop.cancel();
         parts.batcher.close();
-        parts.tasks.close();
-        parts.tasks.wait().await;
+        parts.wal.give_up_waiting();
+        parts.snapshots.close().await;
+        parts.tasks.stop(Instant::now() + CLOSING_TASKS).await;
         if let Err(error) = parts.raft.shutdown().await {
             tracing::warn!(%error, "the raft core did not stop cleanly");
         }
         parts.replica.pending.abandon();
         let wal = parts.wal.clone();
         let closed = tokio::task::spawn_blocking(move || wal.close()).await;
-        match closed {
-            Ok(Ok(())) => {
-                if let Err(error) = parts.directory.mark_stopped() {
-                    tracing::warn!(%error, "the mark of a running node could not be removed");
-                }
-            }
-            Ok(Err(error)) => tracing::error!(%error, "the log did not close cleanly"),
-            Err(error) => tracing::error!(%error, "the log did not close"),
+        let closed = closed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        if closed.is_ok()
+            && let Err(error) = parts.directory.mark_stopped()
+        {
+            tracing::warn!(%error, "the mark of a running node could not be removed");
         }
         drop(parts.lock.lock().take());
+        closed.map_err(Failure::Log)
     }
 }
 

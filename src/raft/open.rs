@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use tokio::time::{Duration, Instant, timeout};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::runtime::Handle;
+use tokio::time::{Duration, Instant};
 
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
+use super::health::Health;
 use super::identity::{Directory, random_id};
 use super::log_store::LogStore;
 use super::machine::Machine;
@@ -25,14 +25,15 @@ use super::payload::decode_membership;
 use super::peer::Peers;
 use super::proposal::Pending;
 use super::replica::{Applied, Replica};
-use super::snapshot::{self, Folder, Found};
+use super::snapshot::{self, Folder, Found, Loaded};
 use super::snapshots::Snapshots;
 use super::touches::Touches;
 use super::types::{GROUP, Member, TypeConfig, from_wal};
-use super::{Config, Failure, OpenError, SnapshotConfig, config};
+use super::{Config, Failure, OpenError, SnapshotConfig, WriteError, config};
 use crate::clock::Clock;
 use crate::disk::{Disk, Lock};
 use crate::model::{Command, Settings, Transaction};
+use crate::shutdown::Tasks;
 use crate::store::Store;
 use crate::wal::{self, Wal};
 
@@ -92,46 +93,68 @@ fn recover(disk: Arc<dyn Disk>, data_dir: PathBuf, config: wal::Config) -> Resul
     let lock = directory.lock()?;
     let known = directory.known()?;
     directory.check_last_stop(&config)?;
+    if known.is_none() && !directory.log_is_blank()? {
+        return Err(directory.foreign("the log has content but there is no node.json: restore it"));
+    }
     let identity = known.map_or_else(|| directory.begin(), Ok)?;
     let wal = Wal::open(Arc::clone(&disk), &directory.wal(), identity, config).map_err(OpenError::from)?;
-    let state = wal.state(GROUP);
     if known.is_none() {
-        if state != wal::GroupState::default() {
-            return Err(directory.foreign("the log has content but there is no node.json: restore it"));
-        }
         directory.finish(&identity)?;
     }
     let folder = Folder::open(disk, &directory.snapshots()).map_err(OpenError::from)?;
-    let loaded = folder.load_newest(identity.cluster).map_err(OpenError::from)?;
-    let snapshot_index = loaded.as_ref().map(|loaded| loaded.meta.last_log.index);
-    if let Some(purged) = state.purged.filter(|purged| snapshot_index < Some(purged.index)) {
-        let (from, to) = (purged.index + 1, snapshot_index.map_or("none".into(), |index| index.to_string()));
-        let what = format!(
-            "the log begins at entry {from} and the newest usable snapshot ends at {to}: entries between are lost. \
-             Restore the directory from a backup"
-        );
-        return Err(directory.foreign(&what));
-    }
-    directory.mark_running(&config)?;
-    let recovered = |store, applied, current| Recovered {
-        directory,
-        lock,
-        identity,
-        wal,
-        folder,
-        store,
-        applied,
-        current,
-    };
-    let Some(loaded) = loaded else { return Ok(recovered(Store::new(), Applied::default(), None)) };
-    for error in &loaded.damaged {
+    let mut loaded = folder.load_newest(identity.cluster).map_err(OpenError::from)?;
+    let damaged = loaded.as_mut().map(|loaded| std::mem::take(&mut loaded.damaged)).unwrap_or_default();
+    for error in &damaged {
         tracing::error!(%error, "a snapshot is damaged; an older one stands in");
     }
-    let membership = decode_membership(loaded.meta.membership_log.map(from_wal), &loaded.meta.membership)
-        .map_err(|error| OpenError::io(&loaded.path, error))?;
-    let applied = Applied { last: Some(from_wal(loaded.meta.last_log)), membership };
-    let found = Found { path: loaded.path, last_log: loaded.meta.last_log, bytes: loaded.bytes };
-    Ok(recovered(loaded.store, applied, Some((loaded.meta, found))))
+    let snapshot = loaded.as_ref().map(|loaded| loaded.meta.last_log);
+    if let Some(what) = gap(&wal.state(GROUP), snapshot) {
+        // With a damaged snapshot in between it is that file which must be named.
+        return Err(damaged.into_iter().next().map_or_else(|| directory.foreign(&what), OpenError::from));
+    }
+    let Recovery { store, applied, current } = recovery(loaded)?;
+    if is_sole_voter(&applied, identity.node)
+        && config.durability == wal::Durability::Always
+        && wal.state(GROUP).last < snapshot
+    {
+        return Err(directory.foreign("the log ends before the newest snapshot: a part of it is missing"));
+    }
+    directory.mark_running(&config)?;
+    Ok(Recovered { directory, lock, identity, wal, folder, store, applied, current })
+}
+
+/// What is missing between the newest usable snapshot and the log, if anything.
+fn gap(log: &wal::GroupState, snapshot: Option<wal::LogId>) -> Option<String> {
+    let purged = log.purged.filter(|purged| snapshot.map(|id| id.index) < Some(purged.index))?;
+    let end = snapshot.map_or("nowhere".to_owned(), |id| format!("at entry {}", id.index));
+    Some(format!(
+        "the log begins after entry {} and the newest usable snapshot ends {end}: what is between is lost. Restore the \
+         directory from a backup",
+        purged.index
+    ))
+}
+
+/// The store as the newest snapshot left it, and where that is in the log.
+#[derive(Default)]
+struct Recovery {
+    store: Store,
+    applied: Applied,
+    current: Option<(snapshot::Meta, Found)>,
+}
+
+fn recovery(loaded: Option<Loaded>) -> Result<Recovery, OpenError> {
+    let Some(Loaded { meta, store, path, bytes, .. }) = loaded else { return Ok(Recovery::default()) };
+    let membership = decode_membership(meta.membership_log.map(from_wal), &meta.membership);
+    let membership = membership.map_err(|error| OpenError::io(&path, error))?;
+    let applied = Applied { last: Some(from_wal(meta.last_log)), membership };
+    let found = Found { path, last_log: meta.last_log, bytes };
+    Ok(Recovery { store, applied, current: Some((meta, found)) })
+}
+
+/// Such a node has synced every entry before it was applied, so its log reaches at least as far as its snapshots. (A
+/// member of several may have got a snapshot from the leader.)
+fn is_sole_voter(applied: &Applied, node: u64) -> bool {
+    applied.membership.voter_ids().eq([node])
 }
 
 async fn start(options: Options, recovered: Recovered) -> Result<Node, OpenError> {
@@ -141,10 +164,9 @@ async fn start(options: Options, recovered: Recovered) -> Result<Node, OpenError
     let side_buffer = usize::try_from(options.snapshot.side_buffer_bytes).unwrap_or(usize::MAX);
     let snapshots = Snapshots::new(folder, identity.cluster, side_buffer, current)
         .map_err(|error| OpenError::io(directory.snapshots(), error))?;
-    let snapshots = Arc::new(snapshots);
     let log = LogStore::new(wal.clone(), pending);
     let purged = log.watch_purged();
-    let machine = Machine::new(Arc::clone(&replica), Arc::clone(&snapshots));
+    let machine = Machine::new(Arc::clone(&replica), snapshots.clone());
     let settings = Arc::new(config::openraft(&options.raft).validate().map_err(core)?);
     let built = openraft::Raft::build(identity.node, settings, Peers, log, machine).await;
     let raft = built.map_err(|error| match replica.refusal.get() {
@@ -152,7 +174,11 @@ async fn start(options: Options, recovered: Recovered) -> Result<Node, OpenError
         _ => core(error),
     })?;
     raft.run();
-    lead(&raft, identity).await.map_err(|error| match replica.refusal.get() {
+    let led = lead(&raft, identity).await;
+    if led.is_err() {
+        stop_early(&raft, &wal).await;
+    }
+    led.map_err(|error| match replica.refusal.get() {
         Some(Failure::LevelTooHigh(what)) => OpenError::LevelTooHigh(what.clone()),
         _ => error,
     })?;
@@ -167,16 +193,29 @@ async fn start(options: Options, recovered: Recovered) -> Result<Node, OpenError
         batcher: Arc::clone(&batcher),
         touches: Arc::clone(&touches),
         time: Arc::clone(&time),
-        last: LastSnapshot::new(snapshots.index().unwrap_or(0)),
-        snapshots,
+        last: LastSnapshot::new(
+            snapshots.index().unwrap_or(0),
+            wal.stats().bytes.saturating_sub(options.wal_keep_bytes),
+        ),
+        snapshots: snapshots.clone(),
+        tasks: Tasks::new(),
         wal: wal.clone(),
         purged,
         config: options.snapshot,
         keep_bytes: options.wal_keep_bytes,
     });
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    spawn_tasks(&tasks, &stop, &maintenance, &raft);
-    seed(&replica, &batcher, options.seed).await?;
+    let health = Arc::new(Health::default());
+    spawn_tasks(&maintenance, &health);
+    let seeded = seed(&replica, &batcher, options.seed).await;
+    if let Err(error) = seeded {
+        batcher.close();
+        maintenance.tasks.stop(Instant::now() + SEEDING).await;
+        stop_early(&maintenance.raft, &wal).await;
+        return Err(match error {
+            WriteError::OutOfDisk => OpenError::NoSpace(options.data_dir),
+            other => OpenError::Core(format!("seeding the cluster: {other}")),
+        });
+    }
     Ok(Node::new(Parts {
         identity,
         raft,
@@ -184,14 +223,27 @@ async fn start(options: Options, recovered: Recovered) -> Result<Node, OpenError
         batcher,
         touches,
         time,
+        tasks: maintenance.tasks.clone(),
         maintenance,
+        snapshots,
+        health,
         wal,
         directory,
         lock: parking_lot::Mutex::new(Some(lock)),
         closing: AtomicBool::new(false),
-        tasks,
-        stop,
+        runtime: Handle::current(),
     }))
+}
+
+/// Lets go of what a start that failed has begun.
+async fn stop_early(raft: &Raft, wal: &Wal) {
+    wal.give_up_waiting();
+    if let Err(error) = raft.shutdown().await {
+        tracing::warn!(%error, "the raft core did not stop cleanly");
+    }
+    let wal = wal.clone();
+    // What it says was said already, or does not matter: nothing was acknowledged.
+    let _ = tokio::task::spawn_blocking(move || wal.close()).await;
 }
 
 type Raft = openraft::Raft<TypeConfig, Machine>;
@@ -217,40 +269,34 @@ async fn lead(raft: &Raft, identity: wal::Identity) -> Result<(), OpenError> {
     leads.await.map_err(core)?.running_state.map_err(core)
 }
 
-fn spawn_tasks(tasks: &TaskTracker, stop: &CancellationToken, maintenance: &Arc<Maintenance>, raft: &Raft) {
-    let (node, raft) = (Arc::clone(maintenance), raft.clone());
-    tasks.spawn(
-        async move { node.batcher.run(raft, Arc::clone(&node.time), Arc::clone(&node.replica)).await },
-    );
-    let (node, token) = (Arc::clone(maintenance), stop.clone());
-    tasks.spawn(async move { node.expire(token).await });
-    let (node, token) = (Arc::clone(maintenance), stop.clone());
-    tasks.spawn(async move { node.every_second(token).await });
+fn spawn_tasks(maintenance: &Arc<Maintenance>, health: &Arc<Health>) {
+    let tasks = &maintenance.tasks;
+    let node = Arc::clone(maintenance);
+    tasks.spawn("raft-batcher", async move {
+        node.batcher.run(node.raft.clone(), Arc::clone(&node.time), Arc::clone(&node.replica)).await;
+        // It ends with the core, which the health task reports with its reason.
+        node.tasks.stopped().await;
+    });
+    let node = Arc::clone(maintenance);
+    tasks.spawn("raft-expiry", async move { node.expire().await });
+    let node = Arc::clone(maintenance);
+    tasks.spawn("raft-seconds", async move { node.every_second().await });
+    let node = Arc::clone(maintenance);
+    tasks.spawn("raft-snapshots", async move { node.keep_snapshots().await });
+    let (node, health) = (Arc::clone(maintenance), Arc::clone(health));
+    tasks.spawn("raft-health", async move {
+        let (replica, batcher) = (Arc::clone(&node.replica), Arc::clone(&node.batcher));
+        health.watch(node.raft.clone(), node.wal.clone(), replica, batcher, node.tasks.clone()).await;
+    });
 }
 
-/// The first command of a cluster: its hash seed and settings. In a cluster that has them, differences between its
-/// settings and the configured ones are pointed out; the cluster's stand.
-async fn seed(replica: &Replica, batcher: &Batcher, settings: Settings) -> Result<(), OpenError> {
-    let (initialized, current) = {
-        let store = replica.store.read();
-        (store.is_initialized(), store.settings())
-    };
-    if initialized {
-        if current != settings {
-            tracing::warn!(
-                configured = ?settings, in_force = ?current,
-                "store settings in the configuration only seed a new cluster; those in force differ"
-            );
-        }
+/// The first command of a cluster: its hash seed and settings. A cluster that has them keeps its own.
+async fn seed(replica: &Replica, batcher: &Batcher, settings: Settings) -> Result<(), WriteError> {
+    if replica.store.read().is_initialized() {
         return Ok(());
     }
     let command = Command::Initialize { hash_seed: random_id(), settings };
-    let written = batcher.write(Transaction::single(command), Vec::new(), Instant::now() + SEEDING);
-    match timeout(SEEDING, written).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(OpenError::Core(format!("seeding the cluster: {error}"))),
-        Err(_) => Err(OpenError::Core("seeding the cluster took too long".into())),
-    }
+    batcher.write(Transaction::single(command), Vec::new(), Instant::now() + SEEDING).await.map(|_| ())
 }
 
 fn core(error: impl std::fmt::Display) -> OpenError {

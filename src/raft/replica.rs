@@ -28,6 +28,13 @@ pub(super) struct Applied {
     pub(super) membership: StoredMembership,
 }
 
+impl Applied {
+    /// No entry is applied twice. (That none is left out is seen to where the log is read.)
+    fn expect_later(&self, id: &LogId) {
+        assert!(self.last.is_none_or(|last| last.index < id.index), "entries are applied in their order");
+    }
+}
+
 /// The store and its place in the log, shared by apply, reads and snapshots.
 pub(super) struct Replica {
     pub(super) store: RwLock<Store>,
@@ -87,6 +94,7 @@ impl Replica {
         let entry = decode(proposal).map_err(|error| self.refuse(id, &error))?;
         let batch = self.pending.applied(id.index);
         let mut applied = self.applied.lock();
+        applied.expect_later(id);
         effects.begin(id.index, batch.is_some());
         let replies = self.apply_transactions(&entry, batch.as_ref(), effects);
         applied.last = Some(*id);
@@ -124,7 +132,11 @@ impl Replica {
         let mut replies = Vec::with_capacity(callers.len());
         let mut store = self.store.write();
         store.open_entry(entry.at, &entry.touches, effects);
+        let mut warm = 0;
         for (n, transaction) in entry.transactions.iter().enumerate() {
+            if n >= warm {
+                warm = n + store.warm(&entry.transactions[n..]);
+            }
             let reads = callers.get(n).map_or(&[][..], |caller| &caller.reads);
             store.transact(transaction, reads, effects);
             if batch.is_some() {
@@ -140,6 +152,7 @@ impl Replica {
     /// Takes note of an entry that does not concern the store.
     pub(super) fn apply_other(&self, id: &LogId, membership: Option<StoredMembership>) {
         let mut applied = self.applied.lock();
+        applied.expect_later(id);
         applied.last = Some(*id);
         if let Some(membership) = membership {
             applied.membership = membership;

@@ -6,14 +6,18 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use openraft::type_config::alias::SnapshotOf;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
+use super::AdminError;
 use super::payload::{decode_membership, encode_membership};
 use super::replica::Replica;
-use super::snapshot::{self, Folder, Found, Meta};
+use super::snapshot::{self, Folder, Found, Meta, Progress};
 use super::types::{SnapshotMeta, TypeConfig, from_wal, to_wal};
+use crate::store::Globals;
 
 /// Snapshots that are kept: the newest, and one to fall back on should it be damaged.
 const KEEP: usize = 2;
@@ -30,30 +34,27 @@ pub(super) struct SnapshotFile {
 /// What openraft knows of a snapshot.
 pub(super) type Snapshot = SnapshotOf<TypeConfig, SnapshotFile>;
 
-/// The node's snapshots.
-pub(super) struct Snapshots {
+/// The node's snapshots. Cheap to clone; clones are the same.
+#[derive(Clone)]
+pub(super) struct Snapshots(Arc<Inner>);
+
+struct Inner {
     folder: Folder,
     cluster: u128,
     side_buffer_bytes: usize,
-    state: Mutex<State>,
+    current: Mutex<Option<Snapshot>>,
+    /// `current` was taken for openraft, which has not asked for it yet.
+    to_adopt: AtomicBool,
+    /// Held while one is taken or installed; closed when the node stops.
+    turn: Arc<Semaphore>,
+    /// Calls off the one that is being taken.
+    progress: Mutex<Arc<Progress>>,
 }
 
-#[derive(Default)]
-struct State {
-    current: Option<Snapshot>,
-    /// `current` was taken for openraft, which has not adopted it yet.
-    to_adopt: bool,
-    /// One is being taken.
-    busy: bool,
-}
-
-/// Taking a snapshot ends with this, however it ends.
-struct Busy<'a>(&'a Mutex<State>);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.lock().busy = false;
-    }
+/// A place in the log at which the store was marked for a snapshot.
+struct Marked {
+    globals: Globals,
+    meta: Meta,
 }
 
 impl Snapshots {
@@ -65,94 +66,108 @@ impl Snapshots {
         current: Option<(Meta, Found)>,
     ) -> io::Result<Snapshots> {
         let current = current.map(|(meta, found)| openraft_snapshot(&meta, found)).transpose()?;
-        let state = Mutex::new(State { current, ..State::default() });
-        Ok(Snapshots { folder, cluster, side_buffer_bytes, state })
+        Ok(Snapshots(Arc::new(Inner {
+            folder,
+            cluster,
+            side_buffer_bytes,
+            current: Mutex::new(current),
+            to_adopt: AtomicBool::new(false),
+            turn: Arc::new(Semaphore::new(1)),
+            progress: Mutex::default(),
+        })))
     }
 
     /// The newest snapshot that is whole.
     pub(super) fn current(&self) -> Option<Snapshot> {
-        self.state.lock().current.clone()
+        self.0.current.lock().clone()
     }
 
     /// Index of the last entry in the newest snapshot.
     pub(super) fn index(&self) -> Option<u64> {
-        self.state.lock().current.as_ref().and_then(|snapshot| snapshot.meta.last_log_id).map(|id| id.index)
+        self.0.current.lock().as_ref().and_then(|snapshot| snapshot.meta.last_log_id).map(|id| id.index)
     }
 
     /// Index of the last entry in the oldest snapshot that is kept: the log behind it must stay.
     pub(super) fn oldest_index(&self) -> Result<Option<u64>, snapshot::Error> {
-        Ok(self.folder.list()?.last().map(|found| found.last_log.index))
+        Ok(self.0.folder.list()?.last().map(|found| found.last_log.index))
     }
 
-    /// Takes a snapshot of the store as it is now, unless the newest one says the same; writes go on meanwhile.
-    /// `None`: one is being taken already, or nothing was ever applied.
-    pub(super) async fn take(&self, replica: &Arc<Replica>) -> Result<Option<Snapshot>, snapshot::Error> {
-        let Some(_busy) = self.begin() else { return Ok(None) };
-        let Some((globals, meta)) = self.cut(replica) else { return Ok(self.current()) };
-        let (folder, progress) = (self.folder.clone(), snapshot::Progress::default());
-        let for_thread = Arc::clone(replica);
-        let meta_of_file = meta.clone();
+    /// Takes a snapshot of the store as it is now, unless the newest one says the same; writes go on meanwhile. What was
+    /// begun is finished even if the caller goes away.
+    pub(super) async fn take(&self, replica: &Arc<Replica>) -> Result<Snapshot, TakeError> {
+        let turn = Arc::clone(&self.0.turn).try_acquire_owned().map_err(|_| TakeError::Busy)?;
+        let Some(marked) = self.mark(replica)? else { return self.current().ok_or(TakeError::Busy) };
+        let progress = Arc::new(Progress::default());
+        *self.0.progress.lock() = Arc::clone(&progress);
+        let (snapshots, replica) = (self.clone(), Arc::clone(replica));
         let task = tokio::task::spawn_blocking(move || {
-            let built = snapshot::build(&for_thread.store, globals, meta, &folder, &progress);
-            if built.is_ok()
-                && let Err(error) = folder.retain(KEEP)
-            {
-                tracing::warn!(%error, "older snapshots could not be removed");
-            }
-            built
+            let _turn = turn;
+            snapshots.build(&replica, marked, &progress)
         });
-        let built = match task.await {
-            Ok(built) => built?,
+        match task.await {
+            Ok(built) => built.map_err(TakeError::Failed),
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
-        let found = Found { path: built.path, last_log: meta_of_file.last_log, bytes: built.bytes };
-        let snapshot = openraft_snapshot(&meta_of_file, found).expect("the membership was encoded here");
-        let mut state = self.state.lock();
-        state.current = Some(snapshot.clone());
-        state.to_adopt = true;
-        Ok(Some(snapshot))
-    }
-
-    fn begin(&self) -> Option<Busy<'_>> {
-        let mut state = self.state.lock();
-        if std::mem::replace(&mut state.busy, true) { None } else { Some(Busy(&self.state)) }
-    }
-
-    /// Marks the place in time whose state the snapshot will hold: between two entries.
-    fn cut(&self, replica: &Replica) -> Option<(crate::store::Globals, Meta)> {
-        let applied = replica.applied.lock();
-        let last = applied.last.as_ref()?;
-        if self.index() == Some(last.index) {
-            return None;
         }
-        let globals = replica.store.write().begin_cut(self.side_buffer_bytes).ok()?;
+    }
+
+    fn build(
+        &self,
+        replica: &Replica,
+        marked: Marked,
+        progress: &Progress,
+    ) -> Result<Snapshot, snapshot::Error> {
+        let Marked { globals, meta } = marked;
+        let built = snapshot::build(&replica.store, globals, meta, &self.0.folder, progress)?;
+        if let Err(error) = self.0.folder.retain(KEEP) {
+            tracing::warn!(%error, "older snapshots could not be removed");
+        }
+        let found = Found { path: built.path, last_log: built.meta.last_log, bytes: built.bytes };
+        let snapshot = openraft_snapshot(&built.meta, found).expect("the membership was encoded here");
+        *self.0.current.lock() = Some(snapshot.clone());
+        self.0.to_adopt.store(true, Ordering::Release);
+        Ok(snapshot)
+    }
+
+    /// Marks the state that the snapshot will hold: between two entries. `None` if the newest one says the same.
+    fn mark(&self, replica: &Replica) -> Result<Option<Marked>, TakeError> {
+        let applied = replica.applied.lock();
+        let Some(last) = applied.last.as_ref().filter(|last| self.index() != Some(last.index)) else {
+            return Ok(None);
+        };
+        let cut = replica.store.write().begin_cut(self.0.side_buffer_bytes);
+        let globals = cut.map_err(|_| TakeError::Busy)?;
         let meta = Meta {
-            cluster: self.cluster,
+            cluster: self.0.cluster,
             last_log: to_wal(last),
             membership: encode_membership(applied.membership.membership()),
             membership_log: applied.membership.log_id().as_ref().map(to_wal),
         };
-        Some((globals, meta))
+        Ok(Some(Marked { globals, meta }))
     }
 
-    /// What openraft asks for: the snapshot taken for it, or else a new one.
+    /// What openraft asks for: the snapshot that was taken for it, or else a new one. Openraft takes an error here for
+    /// the end of the node, so the newest that stands is given where none can be taken.
     pub(super) async fn adopt_or_take(&self, replica: &Arc<Replica>) -> io::Result<Snapshot> {
+        if self.0.to_adopt.swap(false, Ordering::AcqRel)
+            && let Some(current) = self.current()
         {
-            let mut state = self.state.lock();
-            if std::mem::take(&mut state.to_adopt)
-                && let Some(snapshot) = &state.current
-            {
-                return Ok(snapshot.clone());
-            }
+            return Ok(current);
         }
         if replica.applied.lock().last.is_none() {
             // The snapshot of nothing needs no file.
             let file = SnapshotFile { path: PathBuf::new(), bytes: 0 };
             return Ok(Snapshot { meta: SnapshotMeta::default(), snapshot: file });
         }
-        let taken = self.take(replica).await.map_err(io::Error::other)?;
-        self.state.lock().to_adopt = false;
-        taken.ok_or_else(|| io::Error::other("a snapshot is being taken already"))
+        let taken = self.take(replica).await;
+        self.0.to_adopt.store(false, Ordering::Release);
+        taken.or_else(|error| self.current().ok_or_else(|| io::Error::other(error)))
+    }
+
+    /// Calls off what is being taken and waits for its end; takes no more.
+    pub(super) async fn close(&self) {
+        self.0.progress.lock().cancel();
+        let _last = self.0.turn.acquire().await;
+        self.0.turn.close();
     }
 
     /// Puts the content of a snapshot, already whole and synced in the folder, in place of the store.
@@ -162,17 +177,37 @@ impl Snapshots {
         meta: &SnapshotMeta,
         file: SnapshotFile,
     ) -> io::Result<()> {
+        let _turn = self.0.turn.acquire().await.map_err(io::Error::other)?;
         let last = meta.last_log_id.ok_or_else(|| io::Error::other("a snapshot of nothing"))?;
         let found = Found { path: file.path.clone(), last_log: to_wal(&last), bytes: file.bytes };
-        let (folder, cluster) = (self.folder.clone(), self.cluster);
+        let (folder, cluster) = (self.0.folder.clone(), self.0.cluster);
         let loading = tokio::task::spawn_blocking(move || folder.load(&found, cluster));
         let loaded = loading.await.map_err(io::Error::other)?.map_err(io::Error::other)?;
         let old = replica.install(loaded.store, Some(last), meta.last_membership.clone());
         tokio::task::spawn_blocking(move || drop(old));
-        let mut state = self.state.lock();
-        state.current = Some(Snapshot { meta: meta.clone(), snapshot: file });
-        state.to_adopt = false;
+        *self.0.current.lock() = Some(Snapshot { meta: meta.clone(), snapshot: file });
         Ok(())
+    }
+}
+
+/// Why no snapshot was taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TakeError {
+    /// One is being taken already, or the node stops.
+    #[error("a snapshot is being taken already")]
+    Busy,
+    /// It was tried; the store and the older snapshots are as they were.
+    #[error(transparent)]
+    Failed(snapshot::Error),
+}
+
+impl From<TakeError> for AdminError {
+    fn from(error: TakeError) -> AdminError {
+        match error {
+            TakeError::Busy => AdminError::Busy,
+            TakeError::Failed(snapshot::Error::NoSpace { .. }) => AdminError::OutOfDisk,
+            TakeError::Failed(error) => AdminError::Failed(error.to_string()),
+        }
     }
 }
 

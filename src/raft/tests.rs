@@ -41,7 +41,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for OnDisk {
         let replica = Replica::new(Store::new(), Applied::default(), Arc::clone(&pending), wal.clone());
         let folder = Folder::open(disk, &directory.path().join("snapshots")).expect("a new folder");
         let snapshots = Snapshots::new(folder, CLUSTER, 1 << 20, None).expect("no snapshot to read");
-        let machine = Machine::new(Arc::new(replica), Arc::new(snapshots));
+        let machine = Machine::new(Arc::new(replica), snapshots);
         Ok((directory, LogStore::new(wal, pending), machine))
     }
 }
@@ -107,13 +107,13 @@ async fn what_is_acknowledged_is_there_after_a_restart_and_a_compaction() {
     assert!(compaction.bytes_after < compaction.bytes_before, "{compaction:?}");
     set(&node, "b", "2", Expiry::Never).await;
     let revision = node.store_status().revision;
-    node.close().await;
+    node.close().await.expect("a clean stop");
 
     let node = Node::open(options(&directory, Arc::new(SystemClock))).await.expect("a known node");
     assert_eq!(get(&node, "a").await.as_deref(), Some("1"));
     assert_eq!(get(&node, "b").await.as_deref(), Some("2"));
     assert_eq!(node.store_status().revision, revision);
-    node.close().await;
+    node.close().await.expect("a clean stop");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,7 +134,7 @@ async fn a_wall_clock_stepped_by_an_hour_moves_no_ttl() {
     assert!(ttl_ms(&node, "k").await.is_some_and(|left| (1..=1_030).contains(&left)), "a second is left");
     clock.advance(Duration::from_millis(1_100));
     assert_eq!(get(&node, "k").await, None, "the deadline has passed");
-    node.close().await;
+    node.close().await.expect("a clean stop");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,5 +154,5 @@ async fn an_idle_store_writes_nothing_and_sweeps_what_is_due() {
     };
     tokio::time::timeout(Duration::from_secs(10), swept).await.expect("the background sweep");
     assert_eq!(node.store_status().expirations, 1);
-    node.close().await;
+    node.close().await.expect("a clean stop");
 }

@@ -2,7 +2,8 @@
 //!
 //! A read moves no key by itself. It leaves a note here: a reservoir of at most [`SAMPLE`] notes a second, in
 //! which each read of that second has the same chance (Vitter's algorithm R), so that hot keys are almost
-//! always among them. The leader takes the notes along with its next entry.
+//! always among them. At the end of the second the notes are gathered, and the leader takes them along with its
+//! next entries.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +15,14 @@ use crate::model::Touch;
 /// Most notes kept between two collections, and so per second.
 pub(super) const SAMPLE: usize = 4_096;
 
-/// A reservoir sample of the reads since it was last emptied.
+/// A reservoir sample of the reads of this second, and that of the last one.
 #[derive(Default)]
 pub(super) struct Touches {
-    /// Reads since the reservoir was last started anew.
+    /// Reads in this second.
     seen: AtomicU64,
-    notes: Mutex<Vec<Touch>>,
+    reservoir: Mutex<Vec<Touch>>,
+    /// Notes of the last second that no entry has taken along yet.
+    gathered: Mutex<Vec<Touch>>,
 }
 
 impl Touches {
@@ -31,34 +34,28 @@ impl Touches {
             return;
         }
         // A sample may miss a note; a reader must not wait for one.
-        let Some(mut notes) = self.notes.try_lock() else { return };
+        let Some(mut reservoir) = self.reservoir.try_lock() else { return };
         match place {
-            Some(place) if notes.len() == SAMPLE => notes[place as usize] = touch,
-            _ if notes.len() < SAMPLE => notes.push(touch),
+            Some(place) if reservoir.len() == SAMPLE => reservoir[place as usize] = touch,
+            _ if reservoir.len() < SAMPLE => reservoir.push(touch),
             _ => {}
         }
     }
 
-    /// Whether there is anything to take.
-    pub(super) fn is_empty(&self) -> bool {
-        self.seen.load(Ordering::Relaxed) == 0
+    /// Ends the second: its notes, if `wanted`, are what entries take along from now on. Returns whether there are any.
+    pub(super) fn gather(&self, wanted: bool) -> bool {
+        let notes = std::mem::take(&mut *self.reservoir.lock());
+        self.seen.store(0, Ordering::Relaxed);
+        let mut gathered = self.gathered.lock();
+        *gathered = if wanted { notes } else { Vec::new() };
+        !gathered.is_empty()
     }
 
-    /// Drops all notes.
-    pub(super) fn forget(&self) {
-        drop(self.take(usize::MAX));
-    }
-
-    /// Takes up to `most` notes. The rest stays.
+    /// Takes up to `most` gathered notes. The rest stays.
     pub(super) fn take(&self, most: usize) -> Vec<Touch> {
-        if self.is_empty() {
-            return Vec::new();
-        }
-        let mut notes = self.notes.lock();
-        let rest = notes.len().saturating_sub(most);
-        let taken = notes.split_off(rest);
-        self.seen.store(notes.len() as u64, Ordering::Relaxed);
-        taken
+        let mut gathered = self.gathered.lock();
+        let rest = gathered.len().saturating_sub(most);
+        gathered.split_off(rest)
     }
 }
 
@@ -94,6 +91,8 @@ mod tests {
         for n in 0..200_000 {
             touches.note(if n % 100 == 99 { touch(0) } else { touch(n) });
         }
+        assert!(touches.take(usize::MAX).is_empty(), "the second is not over");
+        assert!(touches.gather(true));
         let sample = touches.take(usize::MAX);
         assert_eq!(sample.len(), SAMPLE);
         assert!(sample.contains(&touch(0)), "1 % of the reads and not one of 4,096 notes");
@@ -102,11 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_is_gone_and_the_rest_stays() {
+    fn what_is_taken_is_gone_and_the_rest_stays_until_the_next_second() {
         let touches = Touches::default();
         (0..10).for_each(|n| touches.note(touch(n)));
+        assert!(touches.gather(true));
         assert_eq!(touches.take(4).len(), 4);
         assert_eq!(touches.take(100).len(), 6);
-        assert!(touches.is_empty());
+        (0..10).for_each(|n| touches.note(touch(n)));
+        assert!(!touches.gather(false), "they are not wanted");
+        assert!(touches.take(100).is_empty());
     }
 }

@@ -117,6 +117,7 @@ impl From<raft::WriteError> for Error {
             raft::WriteError::NoLeader => Error::NoLeader,
             raft::WriteError::Overloaded => Error::Overloaded,
             raft::WriteError::OutOfDisk => Error::OutOfDisk,
+            raft::WriteError::TooLarge => Error::InvalidArgument(error.to_string()),
             raft::WriteError::Unavailable => {
                 Error::Unavailable("the node does not take writes at the moment")
             }

@@ -228,6 +228,9 @@ impl Wal {
 
     /// Seals the present segment and opens the next, so that a purge can free what stands in it. Does nothing
     /// if the present one is still empty.
+    ///
+    /// While there is no room for the next segment, `done` hears the reason, such as [`Error::NoSpace`], and
+    /// nothing is changed. Nothing behind it waits for room.
     pub fn roll(&self, done: Callback) {
         self.hand_over(false, done, |_| Ok(Work::Roll));
     }
@@ -245,6 +248,11 @@ impl Wal {
     /// The log's figures.
     pub fn stats(&self) -> Stats {
         self.inner(|inner| inner.stats(&self.handle.shared.config))
+    }
+
+    /// From now on what finds no space fails instead of waiting for it.
+    pub fn give_up_waiting(&self) {
+        self.handle.spares.give_up_waiting();
     }
 
     /// Finishes what was handed over, says on disk that all is synced, and ends the threads. What is handed

@@ -5,7 +5,11 @@
 //! Prints acknowledged writes a second, percentiles, entries per fdatasync; then p99 of writes with and without a
 //! snapshot of a million keys being taken, and how long a restart from that snapshot takes.
 
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a bench measures time and prints figures")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a bench measures time and prints figures"
+)]
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -192,7 +196,7 @@ fn main() {
         throughput(&node).await;
         during_a_snapshot(&node).await;
         node.compact().await.expect("a compaction");
-        node.close().await;
+        node.close().await.expect("a clean stop");
     });
     drop(first);
     let started = Instant::now();
@@ -200,6 +204,6 @@ fn main() {
         let node = Node::open(options(directory.path())).await.expect("the node again");
         let keys = node.store_status().keys;
         println!("\nrestart with {keys} keys in a snapshot: {:.3} s", started.elapsed().as_secs_f64());
-        node.close().await;
+        node.close().await.expect("a clean stop");
     });
 }

@@ -186,7 +186,8 @@ impl Folder {
         let verified = verify_at(&*self.disk, &found.path, &mut Pace::half());
         match verified.and_then(|summary| named(found, summary.meta.last_log)) {
             Ok(()) => self.note_valid(found.path.clone()),
-            Err(Error::Corrupt { .. }) => return Ok(false),
+            // It stays, but does not count: one bad file must not stop new ones.
+            Err(Error::Corrupt { .. } | Error::Io { .. }) => return Ok(false),
             Err(error) => return Err(error),
         }
         Ok(true)
