@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use crate::disk;
 
+/// ENFILE and EMFILE: the machine, or this process, may not open another file. `std` has no kind for them.
+const NO_DESCRIPTOR: [i32; 2] = [23, 24];
+
 /// An error of the log. Cheap to clone: one failure answers many callers.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -89,6 +92,18 @@ impl Error {
     /// As [`Error::io`], for a failure inside a segment, where a full disk is no better than a broken one.
     pub(super) fn fatal(operation: &'static str, path: &Path, source: io::Error) -> Error {
         Error::Io { operation, file: path.display().to_string(), source: Arc::new(source) }
+    }
+
+    /// Whether making a file failed for lack of something that may come back: space, or file descriptors. Not
+    /// to be asked about a failure inside a segment, which is final whatever it says.
+    pub(super) fn is_shortage(&self) -> bool {
+        match self {
+            Error::NoSpace { .. } => true,
+            Error::Io { source, .. } => {
+                source.raw_os_error().is_some_and(|errno| NO_DESCRIPTOR.contains(&errno))
+            }
+            _ => false,
+        }
     }
 
     pub(super) fn corrupt(path: &Path, offset: u64, what: impl Into<String>) -> Error {

@@ -25,8 +25,8 @@
 //! * **Poisoned for good.** After a failed write or sync inside a segment nothing is accepted any more;
 //!   syncing again would report success for data that is gone (Rebello et al., "Can Applications Recover from
 //!   fsync Failures?", 2020).
-//! * **A full disk does not poison.** The next segment is made beforehand; if there is no room for it,
-//!   [`Wal::room`] says so while the present one goes on.
+//! * **A full disk does not poison**, nor does a lack of file descriptors. The next segment is made
+//!   beforehand; if there is no room for it, [`Wal::room`] says so while the present one goes on.
 //! * **A prefix of segments can be dropped.** Each segment opens with the state of every group. A segment is
 //!   removed only after a later synced record covers all in it.
 //!

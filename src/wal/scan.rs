@@ -16,7 +16,7 @@
 //! A single flipped bit satisfies none of the second group: a closing byte is 0xFF, and no written share is
 //! zero.
 
-use super::layout::{ALIGN, CLOSING, HEAD, SECTOR, is_zero};
+use super::layout::{ALIGN, HEAD, SECTOR, is_zero};
 use super::record::{Flaw, Frame, HEADER, Record, frame_of, header_of};
 
 /// Walks over the records of one segment.
@@ -112,7 +112,7 @@ impl<'a> Scan<'a> {
         let end = self.at + HEADER;
         let closing = self.segment.get(end as usize - 1);
         self.has_zero_share(self.at, end)
-            || (closing.is_some_and(|byte| *byte != CLOSING && *byte == 0) && is_zero(self.rest(end)))
+            || (closing.is_some_and(|byte| *byte == 0) && is_zero(self.rest(end)))
     }
 
     fn body_is_torn(&self, len: u32) -> bool {

@@ -46,7 +46,7 @@ impl Segment {
     /// name) and syncs the directory.
     ///
     /// # Errors
-    /// [`Error::NoSpace`], which changes nothing, or [`Error::Io`].
+    /// [`Error::NoSpace`] or [`Error::Io`]. What it leaves behind is replaced by the next try.
     pub(super) fn create(
         disk: &dyn Disk,
         dir: &Path,

@@ -1,9 +1,9 @@
 //! The thread beside the writer: it makes the next segment before it is needed, and removes files no longer
 //! needed.
 //!
-//! When there is no space for the next segment, the log lives on in the one it has: [`Room::Reserve`] tells
-//! the caller to stop sending what can be refused, and the thread tries again. Any other failure poisons the
-//! log.
+//! When there is no space for the next segment, or no file descriptor, the log lives on in the one it has:
+//! [`Room::Reserve`] tells the caller to stop sending what can be refused, and the thread tries again. Any
+//! other failure poisons the log.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::head::path_of;
 use super::segment::{Plan, Segment};
 use super::values::Identity;
 
-/// The pause between two tries to make a segment on a full disk.
+/// The pause between two tries to make a segment there is no room for.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// Whether the log has the next segment ready.
@@ -27,7 +27,8 @@ pub enum Room {
     /// Yes, or it is being made.
     #[default]
     Ample,
-    /// No: the disk is full. What remains in the present segment is for votes, membership and expiry.
+    /// No: the disk is full, or no more files can be opened. What remains in the present segment is for votes,
+    /// membership and expiry.
     Reserve,
 }
 
@@ -45,7 +46,8 @@ pub(super) struct Spares {
 struct State {
     wanted: Option<Plan>,
     ready: Option<Arc<Segment>>,
-    room: Room,
+    /// Why the last try found no room; `None` if it did.
+    shortage: Option<Error>,
     failed: Option<Error>,
     removals: Vec<u32>,
     /// Nobody waits for space any more.
@@ -82,8 +84,8 @@ impl Spares {
         self.state.lock().has(plan)
     }
 
-    /// Waits for the next segment and takes it, as long as it takes to find space for it. With `patient`
-    /// false, and once the log is being closed, a full disk is an error instead.
+    /// Waits for the next segment and takes it, as long as it takes to find room for it. With `patient`
+    /// false, and once the log is being closed, a lack of room is an error instead.
     pub(super) fn take(&self, plan: Plan, patient: bool) -> Result<Arc<Segment>, Error> {
         let mut state = self.state.lock();
         if !state.has(plan) && state.wanted.is_none_or(|wanted| wanted.length < plan.length) {
@@ -98,15 +100,15 @@ impl Spares {
             if state.has(plan) {
                 return Ok(state.ready.take().expect("it was there under the same lock"));
             }
-            if state.room == Room::Reserve && (state.impatient || !patient) {
-                return Err(Error::NoSpace { file: path_of(&self.dir, plan.sequence).display().to_string() });
+            if let Some(error) = state.shortage.as_ref().filter(|_| state.impatient || !patient) {
+                return Err(error.clone());
             }
             self.changed.wait(&mut state);
         }
     }
 
     pub(super) fn room(&self) -> Room {
-        self.state.lock().room
+        if self.state.lock().shortage.is_some() { Room::Reserve } else { Room::Ample }
     }
 
     /// Lets these segments be removed. They must not be needed any more.
@@ -117,7 +119,7 @@ impl Spares {
         }
     }
 
-    /// From now on a full disk is an error to those who wait for a segment.
+    /// From now on a lack of room is an error to those who wait for a segment.
     pub(super) fn give_up_waiting(&self) {
         self.state.lock().impatient = true;
         self.changed.notify_all();
@@ -154,12 +156,19 @@ impl Spares {
             Ok(segment) if state.wanted == Some(plan) => {
                 state.ready = Some(Arc::new(segment));
                 state.wanted = None;
-                state.room = Room::Ample;
+                if state.shortage.take().is_some() {
+                    let told = || tracing::info!("there is room for the next segment again");
+                    MutexGuard::unlocked(state, told);
+                }
             }
             Ok(_) => {}
-            Err(Error::NoSpace { .. }) => {
-                state.room = Room::Reserve;
+            Err(error) if error.is_shortage() => {
+                let began = state.shortage.replace(error.clone()).is_none();
                 self.changed.notify_all();
+                if began {
+                    let told = || tracing::warn!(%error, "no room for the next segment; this one goes on");
+                    MutexGuard::unlocked(state, told);
+                }
                 self.changed.wait_for(state, RETRY);
             }
             Err(error) => {
@@ -189,5 +198,80 @@ impl State {
         let serves =
             |ready: &Arc<Segment>| ready.head.sequence == plan.sequence && ready.head.length >= plan.length;
         self.ready.as_ref().is_some_and(serves)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::thread;
+
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
+
+    use super::*;
+    use crate::disk::{Faulty, Operation};
+
+    /// Hears how loud each event is.
+    #[derive(Clone, Default)]
+    struct Ear(Arc<Mutex<Vec<Level>>>);
+
+    impl Subscriber for Ear {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            self.0.lock().push(*event.metadata().level());
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+        for _ in 0..10_000 {
+            if holds() {
+                return;
+            }
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        panic!("{what}: not within ten seconds");
+    }
+
+    /// Goal: the operator hears once that the disk is full, however often it is tried, and once that it is
+    /// not any more.
+    #[test]
+    fn a_lack_of_room_and_its_end_are_told_once_each() {
+        let (disk, dir, ear) = (Faulty::new(), Path::new("/data/wal"), Ear::default());
+        disk.create_dir_all(dir).unwrap();
+        disk.set_capacity(Some(0));
+        let identity = Identity { cluster: 1, node: 1, incarnation: 1 };
+        let spares = Spares::new(Arc::new(disk.clone()), dir.to_path_buf(), identity, None);
+        let plan = Plan { sequence: 1, previous_id: 0, length: 4096 };
+        spares.request(plan);
+        let tries = || disk.trace().iter().filter(|(operation, _)| *operation == Operation::Create).count();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let run = || spares.run(|error| panic!("{error}"));
+                tracing::subscriber::with_default(ear.clone(), run);
+            });
+            eventually("some tries", || tries() > 2);
+            assert_eq!(spares.room(), Room::Reserve);
+            disk.set_capacity(None);
+            eventually("the segment", || spares.is_ready(plan));
+            assert_eq!(spares.room(), Room::Ample);
+            spares.end();
+        });
+        assert_eq!(*ear.0.lock(), [Level::WARN, Level::INFO]);
     }
 }

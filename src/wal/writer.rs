@@ -22,7 +22,7 @@ use super::error::Error;
 use super::index::Place;
 use super::layout::HEAD;
 use super::record::{self, Record};
-use super::segment::Plan;
+use super::segment::{Plan, Segment};
 use super::shared::{Callback, Listed, Op, Placed, Shared, Wake, Work};
 use super::spares::Spares;
 use super::tail::Tail;
@@ -48,7 +48,7 @@ pub(super) struct Writer {
     settled: bool,
     /// Since when there is something unsynced.
     dirty_since: Option<Stopwatch>,
-    /// Whether a full disk is waited for, rather than an error.
+    /// Whether room for the next segment is waited for; at the start its lack is an error.
     patient: bool,
     /// Entries and callbacks of the present batch.
     placed: Vec<Placed>,
@@ -157,7 +157,6 @@ impl Writer {
         self.put_committed(committed)?;
         self.tail.write()?;
         if self.tail.is_dirty() {
-            self.settled = false;
             self.dirty_since.get_or_insert_with(Stopwatch::start);
             if synced || self.patience().is_zero() {
                 self.sync()?;
@@ -179,15 +178,17 @@ impl Writer {
         self.settle(committed)
     }
 
-    /// Leaves the log so that damage to anything in it is told from a torn end.
+    /// Leaves the log so that damage to anything somebody was told of is told from a torn end.
+    ///
+    /// What is still unsynced needs a sync of its own, before a Synced record may claim it. Commit positions
+    /// need none: nobody is told when they are durable, so they share the Synced record's write and sync
+    /// without being claimed by it.
     fn settle(&mut self, committed: &mut BTreeMap<u16, LogId>) -> Result<(), Error> {
-        if self.tail.is_dirty() || !committed.is_empty() {
-            self.put_committed(committed)?;
-            self.tail.write()?;
+        if self.tail.is_dirty() {
             self.sync()?;
-            self.settled = false;
         }
-        if !self.settled {
+        if !self.settled || !committed.is_empty() {
+            self.put_committed(committed)?;
             self.put(&Record::Synced, &[])?;
             self.tail.write()?;
             self.sync()?;
@@ -226,7 +227,7 @@ impl Writer {
             }
             Work::Roll => {
                 if self.tail.position() > HEAD + self.opening_bytes() as u32 {
-                    self.roll(0)?;
+                    self.roll_if_room()?;
                 }
             }
             Work::Nothing => {}
@@ -262,15 +263,43 @@ impl Writer {
     /// Seals the present segment and opens the next one, with room for a record of this payload.
     fn roll(&mut self, payload: usize) -> Result<(), Error> {
         let plan = self.plan(payload);
+        self.finish_before(plan)?;
+        let next = self.spares.take(plan, self.patient)?;
+        self.go_on_in(next)
+    }
+
+    /// As [`Writer::roll`], but if there is no room for the next segment, only the present operation fails.
+    fn roll_if_room(&mut self) -> Result<(), Error> {
+        let plan = self.plan(0);
+        self.finish_before(plan)?;
+        match self.spares.take(plan, false) {
+            Ok(next) => self.go_on_in(next),
+            Err(error) if error.is_shortage() => {
+                // In its turn: whoever came before was answered before the next segment was waited for.
+                if let Some(done) = self.current.take() {
+                    done(Err(error));
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes, syncs and answers what came before, unless the next segment is ready.
+    fn finish_before(&mut self, plan: Plan) -> Result<(), Error> {
         if !self.spares.is_ready(plan) {
-            // What came before need not wait for the next segment.
+            // It need not wait for the next segment.
             self.tail.write()?;
             if self.tail.is_dirty() {
                 self.sync()?;
             }
             self.publish(0);
         }
-        let next = self.spares.take(plan, self.patient)?;
+        Ok(())
+    }
+
+    /// Seals the present segment and opens this one.
+    fn go_on_in(&mut self, next: Arc<Segment>) -> Result<(), Error> {
         let (length, next_id) = (u64::from(self.tail.position()), next.head.id);
         self.tail.put(&Record::SegmentEnd { length, next_id }, &[]);
         self.tail.write()?;
@@ -317,6 +346,7 @@ impl Writer {
     fn sync(&mut self) -> Result<(), Error> {
         let stopwatch = Stopwatch::start();
         self.tail.sync()?;
+        self.settled = false;
         self.dirty_since = None;
         self.shared.inner.lock().fsync_us.record_micros(stopwatch.elapsed());
         Ok(())

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use kvorum::disk::{Faulty, Operation};
+use kvorum::disk::Faulty;
 use kvorum::wal::{Error, Identity, Kind, LogId, Vote, Wal, inspect, is_blank, verify};
 
-use crate::support::{IDENTITY, Model, dir, entry, eventually, id, open, segment_path, tiny, wait};
+use crate::support::{IDENTITY, Model, dir, entry, id, open, segment_path, tiny, wait, wait_for_spare};
 
 /// The files of a small log, and what was acknowledged in it.
 struct Small {
@@ -95,15 +95,6 @@ impl Small {
 
 fn name(sequence: u32) -> String {
     segment_path(sequence).display().to_string()
-}
-
-/// Waits until the background thread has made a segment, and its name is durable.
-fn wait_for_spare(disk: &Faulty, sequence: u32) {
-    eventually("the spare", || {
-        let trace = disk.trace();
-        let renamed = trace.iter().position(|(_, file)| *file == format!("{sequence:016x}.seg"));
-        renamed.is_some_and(|at| trace[at..].iter().any(|(operation, _)| *operation == Operation::SyncDir))
-    });
 }
 
 fn corrupt(disk: &Faulty) -> (String, u64, String) {

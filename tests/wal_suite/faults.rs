@@ -5,11 +5,13 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use kvorum::disk::{Disk, Fault, Faulty, Operation};
-use kvorum::wal::{Config, Durability, Error, Kind, Room, Vote, inspect};
+use kvorum::wal::{Config, Durability, Error, Kind, Line, Room, Vote, inspect};
 
-use crate::support::{Model, dir, entry, eventually, id, open, segment_path, tiny, wait};
+use crate::support::{Model, dir, entry, eventually, id, open, segment_path, tiny, wait, wait_for_spare};
 
 const EIO: i32 = 5;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
 const ENOSPC: i32 = 28;
 
 fn fault(operation: Operation, name: &str, errno: i32) -> Fault {
@@ -90,6 +92,92 @@ fn no_space_for_the_spare_is_a_reserve_and_no_poison() {
     assert_eq!(wal.state(0).vote, Some(vote));
 }
 
+/// A roll can be refused, so it must not stand in the way of a vote that fits.
+#[test]
+fn a_roll_on_a_full_disk_is_refused_in_its_turn_and_holds_nothing_up() {
+    let disk = Faulty::new();
+    disk.set_capacity(Some(4096 + 2000));
+    let wal = open(&disk, tiny()).unwrap();
+    let vote = Vote { term: 3, node: 1, committed: true };
+    let (tell, told) = mpsc::channel();
+    let hear = |what: &'static str| {
+        let tell = tell.clone();
+        Box::new(move |result: Result<(), Error>| tell.send((what, result)).unwrap())
+    };
+    for index in 0..3 {
+        wal.append(0, vec![entry(index, b"before")], hear("append"));
+        wal.roll(hear("roll"));
+        wal.save_vote(0, vote, hear("vote"));
+        let heard: Vec<_> = (0..3).map(|_| told.recv_timeout(Duration::from_secs(10)).unwrap()).collect();
+        let expected = matches!(
+            heard.as_slice(),
+            [("append", Ok(())), ("roll", Err(Error::NoSpace { .. })), ("vote", Ok(()))]
+        );
+        assert!(expected, "{heard:?}");
+    }
+    assert!(wal.poisoned().is_none());
+    disk.set_capacity(None);
+    eventually("room again", || wal.room() == Room::Ample);
+    wait(|done| wal.roll(done)).unwrap();
+    let all = Model::of(&wal);
+    let wal = open(&disk.after_power_cut(4), tiny()).unwrap();
+    assert_eq!(Model::of(&wal), all);
+    assert_eq!((wal.state(0).vote, wal.state(0).last), (Some(vote), Some(id(1, 2))));
+}
+
+/// What is synced on the way to a refused roll is the last that happens, and a Synced record must still follow.
+#[test]
+fn what_was_answered_before_a_refused_roll_is_no_torn_end_later() {
+    let disk = Faulty::new();
+    disk.set_capacity(Some(4096 + 2000));
+    let wal = open(&disk, tiny()).unwrap();
+    eventually("the reserve", || wal.room() == Room::Reserve);
+    // The writer is held up, so that it takes both of what follows at once.
+    let (release, released) = mpsc::channel::<()>();
+    wal.truncate_after(0, None, Box::new(move |_| released.recv().unwrap()));
+    wal.append(0, vec![entry(0, b"x")], Box::new(|result| result.unwrap()));
+    let refused = wait(|done| {
+        wal.roll(done);
+        release.send(()).unwrap();
+    });
+    assert!(matches!(refused, Err(Error::NoSpace { .. })), "{refused:?}");
+    wal.close().unwrap();
+    let (mut appended, mut claimed) = (0, 0);
+    let mut note = |line: Line| match line.kind {
+        Kind::Entry { .. } => appended = line.offset,
+        Kind::Synced { upto } => claimed = upto,
+        _ => {}
+    };
+    inspect(&disk, dir(), &mut note).unwrap();
+    assert!(0 < appended && appended < claimed, "the entry at {appended}, synced up to {claimed}");
+}
+
+/// Other parts of the process may use up its file descriptors; they come back, so the log waits for them.
+#[test]
+fn no_descriptor_for_the_spare_is_a_reserve_and_no_poison() {
+    for (operation, name) in [(Operation::Create, ".seg"), (Operation::SyncDir, "wal")] {
+        for errno in [ENFILE, EMFILE] {
+            let disk = Faulty::new();
+            let wal = open(&disk, tiny()).unwrap();
+            wait(|done| wal.append(0, vec![entry(0, b"x")], done)).unwrap();
+            wait_for_spare(&disk, 2);
+            disk.inject(fault(operation, name, errno));
+            wait(|done| wal.roll(done)).unwrap();
+            eventually("the reserve", || wal.room() == Room::Reserve);
+            wait(|done| wal.append(0, vec![entry(1, b"y")], done)).unwrap();
+            let refused = wait(|done| wal.roll(done));
+            assert!(matches!(refused, Err(Error::Io { .. })), "{operation:?} {errno}: {refused:?}");
+            assert!(wal.poisoned().is_none(), "{operation:?} {errno}");
+            disk.clear_faults();
+            eventually("room again", || wal.room() == Room::Ample);
+            wait(|done| wal.roll(done)).unwrap();
+            let all = Model::of(&wal);
+            let wal = open(&disk.after_power_cut(6), tiny()).unwrap();
+            assert_eq!(Model::of(&wal), all, "{operation:?} {errno}");
+        }
+    }
+}
+
 #[test]
 fn closing_on_a_full_disk_ends_and_loses_nothing_acknowledged() {
     let disk = Faulty::new();
@@ -154,11 +242,15 @@ fn interval_mode_answers_after_the_write_and_syncs_soon_but_votes_at_once() {
 fn an_idle_log_says_within_seconds_what_is_synced_and_then_keeps_still() {
     let disk = Faulty::new();
     let wal = open(&disk, Config::default()).unwrap();
+    wait_for_spare(&disk, 2);
     let before = synced_lines(&disk);
     wait(|done| wal.append(0, vec![entry(0, b"x")], done)).unwrap();
+    let acknowledged = disk.operations();
     wal.save_committed(0, id(1, 0));
     eventually("a Synced record", || synced_lines(&disk) == before + 1);
+    eventually("its sync", || matches!(disk.trace().last(), Some((Operation::Sync, _))));
     let operations = disk.operations();
+    assert_eq!(operations - acknowledged, 2, "one write and one sync carry both");
     std::thread::park_timeout(Duration::from_millis(1500));
     assert_eq!(disk.operations(), operations, "an idle log writes nothing");
     let wal = open(&disk.after_power_cut(0), Config::default()).unwrap();

@@ -2,8 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `crash` | the prefix law and "acknowledged is kept", crashed at every disk operation, recovery included
-//! |
+//! | `crash` | the prefix law and "acknowledged is kept", crashed at every disk operation, recovery too |
 //! | `damage` | every flipped bit, every truncation, zeroed sectors, missing and foreign segments |
 //! | `faults` | failing writes and syncs, a full disk, closing, interval mode's promises |
 //! | `golden` | the bytes of the format (`UPDATE_GOLDEN=1` writes them anew) |

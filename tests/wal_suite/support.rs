@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use bytes::Bytes;
-use kvorum::disk::Faulty;
+use kvorum::disk::{Faulty, Operation};
 use kvorum::wal::{Config, Entry, Error, GroupState, Identity, LogId, Vote, Wal};
 
 pub(crate) const GROUPS: [u16; 3] = [0, 1, 700];
@@ -323,4 +323,13 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::park_timeout(std::time::Duration::from_millis(1));
     }
     panic!("{what}: not within ten seconds");
+}
+
+/// Waits until the background thread has made a segment, and its name is durable.
+pub(crate) fn wait_for_spare(disk: &Faulty, sequence: u32) {
+    eventually("the spare", || {
+        let trace = disk.trace();
+        let renamed = trace.iter().position(|(_, file)| *file == format!("{sequence:016x}.seg"));
+        renamed.is_some_and(|at| trace[at..].iter().any(|(operation, _)| *operation == Operation::SyncDir))
+    });
 }
