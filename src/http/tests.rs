@@ -78,7 +78,7 @@ async fn a_node_that_drains_serves_but_is_not_ready() {
     assert_problem(client.get("/readyz").send().await, Code::Unavailable).await;
     client.put("/v1/kv/k").body("v").send().await.assert_status(StatusCode::CREATED);
     client.get("/v1/kv/k").send().await.assert_text("v").await;
-    node.close().await;
+    node.close().await.expect("a clean stop");
     assert_problem(client.get("/v1/kv/k").send().await, Code::Unavailable).await;
     let put = client.put("/v1/kv/k").body("w").send().await;
     assert_problem(put, Code::Unavailable).await;
@@ -100,7 +100,7 @@ async fn both_ways_of_reading_agree() {
         let (short, routed) = (short.into_body().into_bytes().await, routed.into_body().into_bytes().await);
         assert_eq!(short.expect("a body"), routed.expect("a body"), "{path}");
     }
-    node.close().await;
+    node.close().await.expect("a clean stop");
 }
 
 /// Goal: what an operation's table of errors says is sent with the status that the document shows, for every code.

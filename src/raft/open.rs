@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
 use super::batcher::Batcher;
@@ -67,9 +68,7 @@ struct Recovered {
     identity: wal::Identity,
     wal: Wal,
     folder: Folder,
-    store: Store,
-    applied: Applied,
-    current: Option<(snapshot::Meta, Found)>,
+    recovery: Recovery,
 }
 
 impl Node {
@@ -112,15 +111,15 @@ fn recover(disk: Arc<dyn Disk>, data_dir: PathBuf, config: wal::Config) -> Resul
         // With a damaged snapshot in between it is that file which must be named.
         return Err(damaged.into_iter().next().map_or_else(|| directory.foreign(&what), OpenError::from));
     }
-    let Recovery { store, applied, current } = recovery(loaded)?;
-    if is_sole_voter(&applied, identity.node)
+    let recovery = recovery(loaded)?;
+    if is_sole_voter(&recovery.applied, identity.node)
         && config.durability == wal::Durability::Always
         && wal.state(GROUP).last < snapshot
     {
         return Err(directory.foreign("the log ends before the newest snapshot: a part of it is missing"));
     }
     directory.mark_running(&config)?;
-    Ok(Recovered { directory, lock, identity, wal, folder, store, applied, current })
+    Ok(Recovered { directory, lock, identity, wal, folder, recovery })
 }
 
 /// What is missing between the newest usable snapshot and the log, if anything.
@@ -157,32 +156,43 @@ fn is_sole_voter(applied: &Applied, node: u64) -> bool {
     applied.membership.voter_ids().eq([node])
 }
 
-async fn start(options: Options, recovered: Recovered) -> Result<Node, OpenError> {
-    let Recovered { directory, lock, identity, wal, folder, store, applied, current } = recovered;
+/// A raft core that leads and has applied its log.
+struct Core {
+    raft: Raft,
+    replica: Arc<Replica>,
+    snapshots: Snapshots,
+    purged: watch::Receiver<Option<u64>>,
+}
+
+async fn start_core(options: &Options, recovered: &mut Recovered) -> Result<Core, OpenError> {
+    let (identity, wal) = (recovered.identity, &recovered.wal);
+    let Recovery { store, applied, current } = std::mem::take(&mut recovered.recovery);
     let pending = Arc::new(Pending::default());
     let replica = Arc::new(Replica::new(store, applied, Arc::clone(&pending), wal.clone()));
     let side_buffer = usize::try_from(options.snapshot.side_buffer_bytes).unwrap_or(usize::MAX);
-    let snapshots = Snapshots::new(folder, identity.cluster, side_buffer, current)
-        .map_err(|error| OpenError::io(directory.snapshots(), error))?;
+    let snapshots = Snapshots::new(recovered.folder.clone(), identity.cluster, side_buffer, current)
+        .map_err(|error| OpenError::io(recovered.directory.snapshots(), error))?;
     let log = LogStore::new(wal.clone(), pending);
     let purged = log.watch_purged();
     let machine = Machine::new(Arc::clone(&replica), snapshots.clone());
     let settings = Arc::new(config::openraft(&options.raft).validate().map_err(core)?);
-    let built = openraft::Raft::build(identity.node, settings, Peers, log, machine).await;
-    let raft = built.map_err(|error| match replica.refusal.get() {
-        Some(Failure::LevelTooHigh(what)) => OpenError::LevelTooHigh(what.clone()),
-        _ => core(error),
-    })?;
-    raft.run();
-    let led = lead(&raft, identity).await;
-    if led.is_err() {
-        stop_early(&raft, &wal).await;
-    }
-    led.map_err(|error| match replica.refusal.get() {
+    let newer = |error: OpenError| match replica.refusal.get() {
         Some(Failure::LevelTooHigh(what)) => OpenError::LevelTooHigh(what.clone()),
         _ => error,
-    })?;
+    };
+    let built = openraft::Raft::build(identity.node, settings, Peers, log, machine).await;
+    let raft = built.map_err(|error| newer(core(error)))?;
+    raft.run();
+    if let Err(error) = lead(&raft, identity).await {
+        stop_early(&raft, wal).await;
+        return Err(newer(error));
+    }
+    Ok(Core { raft, replica, snapshots, purged })
+}
 
+async fn start(options: Options, mut recovered: Recovered) -> Result<Node, OpenError> {
+    let Core { raft, replica, snapshots, purged } = start_core(&options, &mut recovered).await?;
+    let Recovered { directory, lock, identity, wal, .. } = recovered;
     let floor = replica.store.read().now();
     let time = Arc::new(ClusterTime::cold_start(Arc::clone(&options.clock), floor));
     let touches = Arc::new(Touches::default());
