@@ -263,3 +263,87 @@ fn a_directory_that_is_not_whole_is_refused() {
     let error = runtime().block_on(Node::open(options(&headless))).err().expect("a refusal");
     assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
 }
+
+/// What a start on a directory that was tampered with is refused with.
+fn refusal(disk: &Faulty) -> OpenError {
+    runtime().block_on(Node::open(options(disk))).err().expect("a refusal")
+}
+
+fn names(disk: &Faulty, directory: &str) -> Vec<String> {
+    kvorum::disk::Disk::read_dir(disk, Path::new(directory)).expect("a directory")
+}
+
+/// A log without its segments is not begun anew under the old identity: what was acknowledged would be gone unseen.
+#[test]
+fn a_log_without_segments_is_refused() {
+    let disk = Faulty::new();
+    runtime().block_on(run(&disk, None, 0));
+    let left = disk.after_kill();
+    for name in names(&left, "/data/wal") {
+        kvorum::disk::Disk::remove(&left, &Path::new("/data/wal").join(name)).expect("removed");
+    }
+    left.put(Path::new("/data/wal/lost+found"), b"");
+    let error = refusal(&left);
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+}
+
+/// After a compaction the older snapshot has no log behind it: damage to the newest is refused naming its file.
+#[test]
+fn a_damaged_snapshot_that_nothing_stands_in_for_is_named() {
+    let disk = Faulty::new();
+    runtime().block_on(run(&disk, None, 0));
+    let left = disk.after_kill();
+    let newest = names(&left, "/data/snapshots").pop().expect("a snapshot");
+    let path = Path::new("/data/snapshots").join(&newest);
+    let mut bytes = left.content(&path).expect("its content");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    left.put(&path, &bytes);
+    let error = refusal(&left);
+    assert!(matches!(&error, OpenError::Damaged { file, .. } if file.ends_with(&newest)), "{error}");
+}
+
+/// A mark of a newer format is told from a damaged one.
+#[test]
+fn a_mark_of_a_newer_version_is_refused_as_such() {
+    let disk = Faulty::new();
+    runtime().block_on(run(&disk, None, WRITES));
+    let left = disk.after_kill();
+    left.put(Path::new("/data/node.json"), br#"{"format": 2, "something": "else"}"#);
+    let error = refusal(&left);
+    assert!(matches!(error, OpenError::LevelTooHigh(_)), "{error}");
+}
+
+/// On a full disk a compaction still takes its snapshot (if that fits) and lets segments go, and writes resume.
+#[test]
+fn a_compaction_on_a_full_disk_makes_room() {
+    let disk = Faulty::new();
+    runtime().block_on(async {
+        let mut options = options(&disk);
+        options.wal.segment_bytes = 8 << 10;
+        let node = Node::open(options).await.expect("a new node");
+        let set = |n: u64| {
+            let value = format!("{n:.<300}").into();
+            let command = Command::Set {
+                key: key(n % KEYS),
+                value,
+                expiry: Expiry::Never,
+                condition: Condition::Always,
+            };
+            Transaction::single(command)
+        };
+        disk.set_capacity(Some(96 << 10));
+        let deadline = soon();
+        let mut n = 0;
+        while node.write(set(n), soon()).await.is_ok() {
+            assert!(Instant::now() < deadline, "the disk fills up");
+            n += 1;
+        }
+        node.compact().await.expect("a compaction");
+        while node.write(set(n), soon()).await.is_err() {
+            assert!(Instant::now() < deadline, "writes resume");
+            tokio::task::yield_now().await;
+        }
+        node.close().await.expect("a clean stop");
+    });
+}
