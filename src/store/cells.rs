@@ -5,8 +5,7 @@
 //! ```
 //!
 //! A page that empties is returned, so memory of one class serves another when value sizes change. Cells are
-//! taken
-//! from the page that was last full, which lets the emptier pages of a class drain.
+//! taken from the page that was last full, which lets the emptier pages of a class drain.
 //!
 //! Where a cell lies is the node's own affair: nothing replicated depends on it.
 
@@ -139,8 +138,7 @@ impl Cells {
     }
 
     /// Whether a quarter of all addresses is still free. Past it (24 GiB) only stubs are put into cells:
-    /// those of as many
-    /// keys as there can be fit into that quarter.
+    /// those of as many keys as there can be fit into that quarter.
     pub(super) fn is_roomy(&self) -> bool {
         self.page_count() < self.roomy_pages
     }

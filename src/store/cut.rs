@@ -9,12 +9,10 @@
 //! ```
 //!
 //! An entry whose version is above the cut's revision was written after the cut: its old state, if it had
-//! one, went to
-//! the side when that happened. One with a recency above the cut's but an old version was only touched: only
-//! its
-//! recency at the cut was kept (`recencies`). So every entry of the cut comes out exactly once, walked or
-//! from the side,
-//! with its state at the cut. FLUSHALL gives the whole old keyspace to the cut, which walks on in it.
+//! one, went to the side when that happened. One with a recency above the cut's but an old version was only
+//! touched: only its recency at the cut was kept (`recencies`). So every entry of the cut comes out exactly
+//! once, walked or from the side, with its state at the cut. FLUSHALL gives the whole old keyspace to the
+//! cut, which walks on in it.
 //!
 //! The side is bounded by bytes; a cut that would pass the bound is given up.
 

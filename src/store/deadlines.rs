@@ -1,8 +1,7 @@
 //! The order of deadlines: an indexed heap with four children a node.
 //!
 //! Ordered by (deadline, slot): the order of expiry and of `volatile-ttl`. Insert, change and remove are
-//! O(log n), the
-//! first is O(1). 16 bytes a deadline: 12 in the heap and 4 for the place of each slot in it.
+//! O(log n), the first is O(1). 16 bytes a deadline: 12 in the heap and 4 for the place of each slot in it.
 //! Algorithm: d-ary heap, Johnson 1975; four children of 12 bytes lie in one cache line or two.
 
 use super::paged::Paged;

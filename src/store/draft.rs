@@ -1,8 +1,7 @@
 //! The dry run of a transaction: what the store would look like after it, without changing anything.
 //!
 //! Only sizes, versions and the values that later commands depend on are followed; the commands themselves
-//! are
-//! carried out afterwards by the same code as single ones.
+//! are carried out afterwards by the same code as single ones.
 
 use super::cells::Address;
 use super::decide::{Current, Decimal, Decision, Value, decide};

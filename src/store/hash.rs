@@ -1,8 +1,7 @@
 //! The state hash: tells whether two replicas agree, in O(1) per change.
 //!
 //! Sums of hashes (mod 2^64) do not depend on the order of changes: adding an entry adds its hash, removing
-//! it
-//! subtracts. xxh3 with fixed seeds; it is no defence against forgery, only against divergence.
+//! it subtracts. xxh3 with fixed seeds; it is no defence against forgery, only against divergence.
 
 use std::fmt;
 

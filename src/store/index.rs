@@ -5,15 +5,12 @@
 //! ```
 //!
 //! The table grows by one bucket at a time: bucket `split` is divided into itself and a new last one, so no
-//! insert
-//! waits for a rehash of everything. It shrinks the same way. A bucket that is full chains into overflow
-//! buckets; at
-//! the load kept here about one in seven does. A tag is a byte of the hash and spares most looks at foreign
-//! keys.
+//! insert waits for a rehash of everything. It shrinks the same way. A bucket that is full chains into
+//! overflow buckets; at the load kept here about one in seven does. A tag is a byte of the hash and spares
+//! most looks at foreign keys.
 //!
 //! The hash is SipHash-1-3 (Aumasson, Bernstein 2012) under a key drawn when the cluster is created, so that
-//! nobody
-//! outside can aim at one bucket.
+//! nobody outside can aim at one bucket.
 
 use siphasher::sip::SipHasher13;
 

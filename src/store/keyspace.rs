@@ -1,8 +1,7 @@
 //! Entries and everything that is kept about them: one keyspace, which FLUSHALL replaces as a whole.
 //!
 //! Each method here changes records, slots, index, lists, deadlines, totals and sums together; nothing
-//! outside
-//! changes any of them alone.
+//! outside changes any of them alone.
 
 use bytes::Bytes;
 

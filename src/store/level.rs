@@ -7,8 +7,7 @@
 pub(super) const ENTRY_COST: u64 = 64;
 
 /// Most expired entries that the opening of one log entry removes. It exceeds the packing target of the
-/// batcher
-/// (512 commands), so that clean-up keeps pace with writers whose every key expires.
+/// batcher (512 commands), so that clean-up keeps pace with writers whose every key expires.
 pub(super) const SWEEP_STEPS: usize = 1_024;
 
 /// Most evictions that the opening of one log entry makes on the way to a lowered limit.

@@ -47,8 +47,7 @@ pub enum Invalid {
 }
 
 /// Collects records, in any order, into a store. They are checked when they come, or some records later, and
-/// as a
-/// whole in [`Loader::finish`]; a loader that has returned an error is to be dropped.
+/// as a whole in [`Loader::finish`]; a loader that has returned an error is to be dropped.
 pub struct Loader {
     globals: Globals,
     keyspace: Keyspace,

@@ -5,10 +5,8 @@
 //! ```
 //!
 //! One list holds the entries with a deadline, the other those without; recency merges them. The cursor is
-//! where the
-//! search for victims of a transaction stands: what lies behind it is protected by that transaction, so the
-//! search
-//! never walks over the same entry twice.
+//! where the search for victims of a transaction stands: what lies behind it is protected by that
+//! transaction, so the search never walks over the same entry twice.
 
 use super::cells::Address;
 use super::record::Records;

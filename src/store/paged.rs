@@ -1,8 +1,7 @@
 //! A vector in pages of fixed size: it grows without copying what is there.
 
 /// A vector of pages of `N` elements. Growth allocates one page; only the table of pages (8 bytes for `N`
-/// elements)
-/// is ever moved. `N` is a power of two.
+/// elements) is ever moved. `N` is a power of two.
 pub(super) struct Paged<T, const N: usize> {
     pages: Vec<Box<[T; N]>>,
     length: usize,
@@ -33,8 +32,7 @@ impl<T: Default, const N: usize> Paged<T, N> {
     }
 
     /// Takes the last element. One page beyond the end is kept, so that a length that swings around a page's
-    /// border
-    /// does not allocate each time.
+    /// border does not allocate each time.
     pub(super) fn pop(&mut self) -> Option<T> {
         let last = self.length.checked_sub(1)?;
         let value = std::mem::take(self.get_mut(last));

@@ -10,9 +10,8 @@ use crate::model::{Answer, Found, Item, Key, Page, Query, Slot, Timestamp, Versi
 
 impl Store {
     /// Answers a query. A key whose deadline is at or before `now` is absent; callers pass [`Store::now`], or
-    /// their
-    /// estimate of cluster time where a read may be stale. Get and describe are O(1), a scan visits at most
-    /// [`MAX_SCAN_SLOTS`] slots.
+    /// their estimate of cluster time where a read may be stale. Get and describe are O(1), a scan visits at
+    /// most [`MAX_SCAN_SLOTS`] slots.
     pub fn read(&self, now: Timestamp, query: &Query) -> Answer {
         match query {
             Query::Get(key) => Answer::Value(self.lookup(now, key).map(|record| found(&record))),
@@ -42,8 +41,7 @@ impl Store {
     }
 
     /// A cursor is the next slot. An entry keeps its slot for life, so one that is present during the whole
-    /// scan comes
-    /// out exactly once, whatever is written meanwhile and whichever node answers the pages.
+    /// scan comes out exactly once, whatever is written meanwhile and whichever node answers the pages.
     fn scan(&self, now: Timestamp, cursor: u64, limit: usize, prefix: &[u8]) -> Page {
         let slots = &self.keyspace.slots;
         let end = slots.end();

@@ -7,11 +7,9 @@
 //! ```
 //!
 //! Little endian. `previous` (more recent) and `next` (less recent) are the links of the LRU list. Flag
-//! 0x8000: there is a deadline.
-//! Flag 0x4000: key and value are too large for a cell; in their place is the number (u32) of an [`Outer`].
-//! An outer
-//! value is a shared buffer that reads hand out without a copy. Links, version, recency and key lie
-//! in one cache line or two, so that a lookup costs the index's line and these.
+//! 0x8000: there is a deadline. Flag 0x4000: key and value are too large for a cell; in their place is the
+//! number (u32) of an [`Outer`]. An outer value is a shared buffer that reads hand out without a copy. Links,
+//! version, recency and key lie in one cache line or two, so that a lookup costs the index's line and these.
 
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
@@ -194,8 +192,7 @@ impl Records {
     }
 
     /// Writes another value and stamp for the same key. Returns where the record is now, and a shared value
-    /// that
-    /// was given up.
+    /// that was given up.
     pub(super) fn rewrite(
         &mut self,
         address: Address,

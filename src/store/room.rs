@@ -1,14 +1,11 @@
 //! Making room: which entry goes, and whether there is any.
 //!
 //! Order of victims: first what has expired, by (deadline, slot); then by policy: `lru` the entry with the
-//! smallest
-//! recency (the older of the two lists' tails), `volatile-lru` the same among those with a deadline,
-//! `volatile-ttl` by
-//! (deadline, slot). Keys that the transaction's commands may write are never victims.
+//! smallest recency (the older of the two lists' tails), `volatile-lru` the same among those with a deadline,
+//! `volatile-ttl` by (deadline, slot). Keys that the transaction's commands may write are never victims.
 //!
 //! Whether room can be made is known before the first victim falls (except what expired under `noeviction`):
-//! a write
-//! that is refused evicts nothing.
+//! a write that is refused evicts nothing.
 
 use super::cells::Address;
 use super::effects::Effects;

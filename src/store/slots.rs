@@ -1,9 +1,8 @@
 //! Which slot holds which record, and which slot is the lowest free one.
 //!
 //! Free slots are found through a bitmap of bitmaps: a bit of level `n + 1` says that a word of level `n` is
-//! not
-//! zero, so that the lowest is found in one step a level. Slots from `end` on have never been used and are in
-//! no map.
+//! not zero, so that the lowest is found in one step a level. Slots from `end` on have never been used and
+//! are in no map.
 
 use super::cells::Address;
 use super::paged::Paged;
@@ -36,8 +35,7 @@ impl Slots {
     }
 
     /// Takes the lowest free slot. Slots are names in touches and cursors of scans on every node, so which
-    /// one a new
-    /// key gets must not depend on the order in which others were freed.
+    /// one a new key gets must not depend on the order in which others were freed.
     pub(super) fn take_lowest(&mut self) -> Slot {
         let slot = self.lowest_free();
         if slot.0 == self.end() {

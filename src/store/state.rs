@@ -17,8 +17,7 @@ use crate::model::{Level, Reason, Settings, Slot, Timestamp, Touch, Version};
 /// The replicated state machine. Deterministic: equal entries in equal order make equal stores.
 ///
 /// `Send + Sync`; one lock outside it. Readers take it shared, apply takes it whole and may let go of it
-/// between
-/// transactions, never within one.
+/// between transactions, never within one.
 pub struct Store {
     pub(super) now: Timestamp,
     pub(super) revision: u64,
@@ -79,8 +78,8 @@ impl Store {
     }
 
     /// Begins a log entry: moves time, applies touches, removes some of what has expired, and goes a bounded
-    /// step
-    /// towards lowered limits. The work is bounded by the number of touches and two constants of the level.
+    /// step towards lowered limits. The work is bounded by the number of touches and two constants of the
+    /// level.
     pub fn open_entry(&mut self, at: Timestamp, touches: &[Touch], effects: &mut Effects) {
         // Time never runs backwards, or a key once seen as expired would come back.
         self.now = self.now.max(at);
@@ -178,10 +177,8 @@ impl Store {
     }
 
     /// Begins a cut: a copy of the state as it is now, to be taken by [`Store::walk`] and
-    /// [`Store::drain_side`] while
-    /// writes go on. Must be called between log entries. At most `side_budget_bytes` of displaced state are
-    /// held;
-    /// a cut that would need more is abandoned.
+    /// [`Store::drain_side`] while writes go on. Must be called between log entries. At most
+    /// `side_budget_bytes` of displaced state are held; a cut that would need more is abandoned.
     pub fn begin_cut(&mut self, side_budget_bytes: usize) -> Result<Globals, CutActive> {
         if self.cut.is_some() {
             return Err(CutActive);
@@ -193,8 +190,8 @@ impl Store {
     }
 
     /// Shows the next entries of the cut that nobody has changed since, visiting at most `max_slots` slots
-    /// and stopping
-    /// after `max_bytes` of keys and values (one entry at least). For one walker under a shared lock.
+    /// and stopping after `max_bytes` of keys and values (one entry at least). For one walker under a shared
+    /// lock.
     pub fn walk(&self, max_slots: usize, max_bytes: usize, visit: &mut dyn FnMut(RecordRef<'_>)) -> Walk {
         match &self.cut {
             Some(cut) => cut.walk(&self.keyspace, max_slots, max_bytes, visit),
@@ -203,15 +200,13 @@ impl Store {
     }
 
     /// Takes the entries that writers displaced so far; their order among walked ones does not matter. `None`
-    /// if the
-    /// cut was abandoned.
+    /// if the cut was abandoned.
     pub fn drain_side(&mut self) -> Option<Side> {
         self.cut.as_mut().map(|cut| cut.take_side())
     }
 
     /// Ends a cut whose walk is done and hands over the last displaced entries. `None` if the cut was
-    /// abandoned or is
-    /// not walked to its end; in the latter case it is abandoned now.
+    /// abandoned or is not walked to its end; in the latter case it is abandoned now.
     pub fn end_cut(&mut self, effects: &mut Effects) -> Option<Side> {
         let cut = self.cut.take()?;
         let is_done = cut.is_done();
@@ -264,8 +259,7 @@ impl Store {
     }
 
     /// The limits that hold now under `settings`. While accounted bytes are above a lowered target, they
-    /// themselves
-    /// are the limit: it sinks with them, and never rises unless the target does.
+    /// themselves are the limit: it sinks with them, and never rises unless the target does.
     pub(super) fn limits(&self, settings: &Settings) -> Limits {
         let targets = Limits::targets(settings);
         Limits {

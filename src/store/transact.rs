@@ -6,8 +6,7 @@
 //! ```
 //!
 //! Nothing of a `multi` or `all` is done before its verdict, so nothing is ever rolled back, and the reads
-//! between its
-//! commands see exactly the commands before them.
+//! between its commands see exactly the commands before them.
 
 use super::cells::Address;
 use super::decide::{Current, Decision, Value, decide};
@@ -22,11 +21,9 @@ use crate::model::{Command, Key, Outcome, Query, Reason, Settings, Timestamp, Tr
 
 impl Store {
     /// Applies a transaction. Outcomes go to `effects` in the order of commands, and answers in the order of
-    /// `reads`:
-    /// a read `(n, query)` is answered before command number `n` (after the last if `n` is their number) and
-    /// sees the
-    /// commands before it. `reads` are sorted by `n`. Mode `each` has no checks; any that are there are
-    /// ignored.
+    /// `reads`: a read `(n, query)` is answered before command number `n` (after the last if `n` is their
+    /// number) and sees the commands before it. `reads` are sorted by `n`. Mode `each` has no checks; any
+    /// that are there are ignored.
     pub fn transact(&mut self, transaction: &Transaction, reads: &[(usize, Query)], effects: &mut Effects) {
         let before = self.keyspace.totals;
         let verdict = self.judge(transaction, effects);
@@ -59,10 +56,8 @@ impl Store {
     }
 
     /// Looks ahead at the transactions that come next, if they are single commands; longer ones do so for
-    /// themselves.
-    /// Returns how many transactions may be applied before it is worth while to call again, at least 1.
-    /// Changes
-    /// nothing.
+    /// themselves. Returns how many transactions may be applied before it is worth while to call again, at
+    /// least 1. Changes nothing.
     pub fn warm(&self, upcoming: &[Transaction]) -> usize {
         let singles =
             upcoming.iter().take(WINDOW).map_while(|transaction| match transaction.commands.as_slice() {
@@ -220,8 +215,7 @@ impl Store {
     }
 
     /// The first one in a log counts. The seed is taken while there are no keys, as is so in every real log:
-    /// changing
-    /// it later would mean to hash everything again in one step.
+    /// changing it later would mean to hash everything again in one step.
     fn initialize(&mut self, hash_seed: u128, settings: Settings) -> Outcome {
         if !self.initialized {
             self.initialized = true;

@@ -1,10 +1,8 @@
 //! Looking ahead: brings what the next commands need into the processor's caches, many misses at a time.
 //!
 //! A lookup is a chain of cache misses (bucket, record, neighbours in the list), each waiting for the one
-//! before. A
-//! window of keys is taken through the chain in steps, and within a step the misses of all keys overlap.
-//! Nothing
-//! depends on the result; a wrong guess costs a miss.
+//! before. A window of keys is taken through the chain in steps, and within a step the misses of all keys
+//! overlap. Nothing depends on the result; a wrong guess costs a miss.
 
 use std::hint::black_box;
 

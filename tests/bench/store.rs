@@ -1,8 +1,7 @@
 //! The store alone: operations a second on one core, bytes a key, and what FLUSHALL and loading cost.
 //!
 //! `cargo bench --bench store [name ...]`; without names everything. Memory is the slope of the resident set
-//! from 1 M
-//! to 2 M keys, each kind in a process of its own, because a freed heap would hide growth.
+//! from 1 M to 2 M keys, each kind in a process of its own, because a freed heap would hide growth.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 

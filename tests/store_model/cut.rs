@@ -57,8 +57,8 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     /// Goal: whenever cuts begin and however their steps fall between writes, touches, frees, refills and
-    /// FLUSHALL, the
-    /// loaded store equals the live one then and ever after: state hash, contents and what it removes.
+    /// FLUSHALL, the loaded store equals the live one then and ever after: state hash, contents and what it
+    /// removes.
     #[test]
     fn a_cut_taken_under_writes_is_the_state_at_its_begin(
         log in log(60), starts in prop::collection::vec(any::<bool>(), 60), steps in prop::collection::vec(0..4_usize, 60)

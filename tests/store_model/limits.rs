@@ -79,8 +79,7 @@ fn expired_entries_go_first_under_every_policy() {
 }
 
 /// Goal: the limit sinks with the accounted bytes in bounded steps, does not rise again on the way, and
-/// writes
-/// that do not grow the store go through meanwhile.
+/// writes that do not grow the store go through meanwhile.
 #[test]
 fn a_lowered_limit_is_reached_in_steps_and_never_rises_on_the_way() {
     let mut fixture = Fixture::unlimited();

@@ -11,8 +11,7 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     /// Goal: outcomes, answers, removals with reasons, versions, revision, bytes, LRU order, slots and
-    /// counters are those
-    /// of the model after every entry, for all policies, modes, conditions and deadlines.
+    /// counters are those of the model after every entry, for all policies, modes, conditions and deadlines.
     #[test]
     fn the_store_equals_the_naive_model(log in log(24)) {
         let (mut store, mut naive, mut effects) = (Store::new(), Naive::default(), Effects::new());

@@ -12,8 +12,7 @@ use crate::fixture::{Fixture, add, delete, expire, key, set, set_if, set_with, t
 type Judge = fn(&Outcome) -> bool;
 
 /// Goal: at its deadline a key is absent to every command, condition, check and read, and the first command
-/// about it
-/// removes it with reason expired.
+/// about it removes it with reason expired.
 #[test]
 fn a_key_at_its_deadline_is_absent_in_every_command() {
     // So many expire with it, in lower slots, that the sweep of one entry does not come to it.
@@ -75,8 +74,7 @@ fn time_never_runs_backwards() {
 }
 
 /// Goal: SET, a changed deadline and a deletion take one revision each, FLUSHALL takes one, touches, expiry
-/// and eviction
-/// take none; a key's version is the revision of its last change.
+/// and eviction take none; a key's version is the revision of its last change.
 #[test]
 fn revision_grows_by_one_for_each_key_changed() {
     let mut fixture = Fixture::unlimited();

@@ -13,8 +13,7 @@ proptest! {
     #![proptest_config(ProptestConfig::default())]
 
     /// Goal: a key that is present during the whole scan is returned exactly once, and none is returned that
-    /// was never
-    /// there.
+    /// was never there.
     #[test]
     fn a_key_present_during_the_whole_scan_is_returned_exactly_once(log in log(40), limit in 1..4_usize) {
         let (mut store, mut effects) = (Store::new(), Effects::new());
