@@ -116,6 +116,11 @@ impl Group {
             self.slots.pop_front();
             self.first += 1;
         }
+        // What a long log took is given back once most of it is gone.
+        if self.slots.capacity() / 4 > self.slots.len() {
+            self.slots.shrink_to(self.slots.len() * 2);
+            self.cache.shrink_to(self.cache.len() * 2);
+        }
         freed
     }
 
