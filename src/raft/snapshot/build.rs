@@ -166,7 +166,7 @@ struct Copy<'a> {
 impl Copy<'_> {
     /// Writes all that the walk meets, and what writers displace meanwhile.
     fn walk(&mut self, cut: &mut Cut<'_>) -> Result<(), Error> {
-        let mut pace = Pace::half();
+        let mut pace = Pace::gentle();
         for chunk in 1_u64.. {
             let walk = cut.walk(&mut self.walked, &mut pace)?;
             if self.progress.cancelled.load(Ordering::Relaxed) {

@@ -171,7 +171,7 @@ impl Folder {
 
     /// Verifies an unfinished snapshot whose content was synced, and gives it its name.
     pub(super) fn publish(&self, temporary: Temporary, cluster: u128) -> Result<Found, Error> {
-        let summary = verify_at(&*self.disk, temporary.path(), &mut Pace::half())?;
+        let summary = verify_at(&*self.disk, temporary.path(), &mut Pace::gentle())?;
         summary.meta.belongs_to(cluster, temporary.path())?;
         let last_log = summary.meta.last_log;
         let path = temporary.publish(&name::name(last_log))?;
@@ -183,7 +183,7 @@ impl Folder {
         if self.shared.valid.lock().contains(&found.path) {
             return Ok(true);
         }
-        let verified = verify_at(&*self.disk, &found.path, &mut Pace::half());
+        let verified = verify_at(&*self.disk, &found.path, &mut Pace::gentle());
         match verified.and_then(|summary| named(found, summary.meta.last_log)) {
             Ok(()) => self.note_valid(found.path.clone()),
             // It stays, but does not count: one bad file must not stop new ones.

@@ -8,6 +8,9 @@ use crate::clock::Stopwatch;
 /// Work of this length is followed by a rest.
 const SLICE: Duration = Duration::from_micros(100);
 
+/// A rest is so many times as long as the work before it.
+const RESTS: u32 = 2;
+
 /// No rest is longer, however long a disk took to sync.
 const MAX_REST: Duration = Duration::from_millis(50);
 
@@ -24,8 +27,8 @@ impl Pace {
         Pace { slice: Duration::MAX, worked: Duration::ZERO }
     }
 
-    /// Rests as long as it worked, for work beside a running store.
-    pub(super) fn half() -> Pace {
+    /// Works a third of the time, beside a running store.
+    pub(super) fn gentle() -> Pace {
         Pace { slice: SLICE, worked: Duration::ZERO }
     }
 
@@ -41,7 +44,7 @@ impl Pace {
     pub(super) fn rest(&mut self) {
         if self.worked >= self.slice {
             // Nobody unparks this thread; if somebody did, the rest would be shorter.
-            thread::park_timeout(self.worked.min(MAX_REST));
+            thread::park_timeout((self.worked * RESTS).min(MAX_REST));
             self.worked = Duration::ZERO;
         }
     }
