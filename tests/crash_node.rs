@@ -173,10 +173,14 @@ fn an_older_snapshot_stands_in_for_a_damaged_one() {
     let snapshots = Path::new("/data/snapshots");
     runtime().block_on(async {
         let node = Node::open(options).await.expect("a new node");
-        let names = || kvorum::disk::Disk::read_dir(&disk, snapshots).unwrap_or_default();
+        let whole = |name: &String| name.ends_with(".snap");
+        let taken = || {
+            let names = kvorum::disk::Disk::read_dir(&disk, snapshots).unwrap_or_default();
+            names.iter().filter(|name| whole(name)).count()
+        };
         let deadline = soon();
         let mut written = 0;
-        while names().len() < 2 {
+        while taken() < 2 {
             assert!(Instant::now() < deadline, "two snapshots by policy");
             written += 1;
             let command = Command::Set {
@@ -189,8 +193,9 @@ fn an_older_snapshot_stands_in_for_a_damaged_one() {
         }
         node.close().await.expect("a clean stop");
         let left = disk.after_kill();
-        let newest = snapshots
-            .join(kvorum::disk::Disk::read_dir(&left, snapshots).expect("names").pop().expect("two"));
+        let mut names = kvorum::disk::Disk::read_dir(&left, snapshots).expect("names");
+        names.retain(whole);
+        let newest = snapshots.join(names.pop().expect("two"));
         let mut bytes = left.content(&newest).expect("the newest snapshot");
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
@@ -293,7 +298,9 @@ fn a_damaged_snapshot_that_nothing_stands_in_for_is_named() {
     let disk = Faulty::new();
     runtime().block_on(run(&disk, None, 0));
     let left = disk.after_kill();
-    let newest = names(&left, "/data/snapshots").pop().expect("a snapshot");
+    let mut newest = names(&left, "/data/snapshots");
+    newest.retain(|name| name.ends_with(".snap"));
+    let newest = newest.pop().expect("a snapshot");
     let path = Path::new("/data/snapshots").join(&newest);
     let mut bytes = left.content(&path).expect("its content");
     let middle = bytes.len() / 2;
