@@ -53,7 +53,7 @@ struct NodeFile {
     incarnation: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RunningFile {
     format: u32,
@@ -178,7 +178,12 @@ impl Directory {
     /// Marks the directory as in use, until [`Directory::mark_stopped`].
     pub(super) fn mark_running(&self, config: &wal::Config) -> Result<(), OpenError> {
         let durability = config.durability.name().to_owned();
-        self.write(RUNNING, &RunningFile { format: FORMAT, boot_id: self.boot_id(), durability })
+        let mark = RunningFile { format: FORMAT, boot_id: self.boot_id(), durability };
+        // A mark that is there already needs no space on a disk that may be full.
+        if self.read::<RunningFile>(RUNNING)?.is_some_and(|found| found == mark) {
+            return Ok(());
+        }
+        self.write(RUNNING, &mark)
     }
 
     /// Takes the mark away after a clean shutdown.

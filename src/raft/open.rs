@@ -96,12 +96,13 @@ fn recover(disk: Arc<dyn Disk>, data_dir: PathBuf, config: wal::Config) -> Resul
         return Err(directory.foreign("the log has content but there is no node.json: restore it"));
     }
     let identity = known.map_or_else(|| directory.begin(), Ok)?;
-    let wal = Wal::open(Arc::clone(&disk), &directory.wal(), identity, config).map_err(OpenError::from)?;
+    // Before the log, which a start writes to: a refusal for the snapshots' sake must leave it as it is.
+    let folder = Folder::open(Arc::clone(&disk), &directory.snapshots()).map_err(OpenError::from)?;
+    let mut loaded = folder.load_newest(identity.cluster).map_err(OpenError::from)?;
+    let wal = Wal::open(disk, &directory.wal(), identity, config).map_err(OpenError::from)?;
     if known.is_none() {
         directory.finish(&identity)?;
     }
-    let folder = Folder::open(disk, &directory.snapshots()).map_err(OpenError::from)?;
-    let mut loaded = folder.load_newest(identity.cluster).map_err(OpenError::from)?;
     let damaged = loaded.as_mut().map(|loaded| std::mem::take(&mut loaded.damaged)).unwrap_or_default();
     for error in &damaged {
         tracing::error!(%error, "a snapshot is damaged; an older one stands in");
