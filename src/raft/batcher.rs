@@ -70,6 +70,8 @@ struct Queue {
 struct Waiting {
     ticket: u64,
     transaction: Transaction,
+    /// Bytes of its keys and values.
+    bytes: usize,
     caller: Caller,
 }
 
@@ -98,9 +100,10 @@ impl Batcher {
         if self.wal.room() == Room::Reserve {
             return Err(WriteError::OutOfDisk);
         }
-        let budget = self.admit(&transaction, deadline).await?;
+        let bytes = transaction.size();
+        let budget = self.admit(bytes, deadline).await?;
         let (sender, mut receiver) = oneshot::channel();
-        let ticket = self.enqueue(transaction, Caller { reads, sender, _budget: budget })?;
+        let ticket = self.enqueue(transaction, bytes, Caller { reads, sender, _budget: budget })?;
         match timeout_at(deadline, &mut receiver).await {
             Ok(answer) => answer.unwrap_or(Err(WriteError::UnknownOutcome)),
             Err(_) => Err(self.withdraw(ticket)),
@@ -128,12 +131,8 @@ impl Batcher {
         self.filled.notify_one();
     }
 
-    async fn admit(
-        &self,
-        transaction: &Transaction,
-        deadline: Instant,
-    ) -> Result<OwnedSemaphorePermit, WriteError> {
-        let cost = (transaction.size() + TRANSACTION_OVERHEAD).min(BUDGET_BYTES);
+    async fn admit(&self, bytes: usize, deadline: Instant) -> Result<OwnedSemaphorePermit, WriteError> {
+        let cost = (bytes + TRANSACTION_OVERHEAD).min(BUDGET_BYTES);
         let cost = u32::try_from(cost).expect("the budget is far below 2^32 bytes");
         if let Ok(permit) = Arc::clone(&self.budget).try_acquire_many_owned(cost) {
             return Ok(permit);
@@ -145,14 +144,14 @@ impl Batcher {
         }
     }
 
-    fn enqueue(&self, transaction: Transaction, caller: Caller) -> Result<u64, WriteError> {
+    fn enqueue(&self, transaction: Transaction, bytes: usize, caller: Caller) -> Result<u64, WriteError> {
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(WriteError::Unavailable);
         }
         let ticket = queue.next_ticket;
         queue.next_ticket += 1;
-        queue.waiting.push_back(Waiting { ticket, transaction, caller });
+        queue.waiting.push_back(Waiting { ticket, transaction, bytes, caller });
         drop(queue);
         self.filled.notify_one();
         Ok(ticket)
@@ -221,13 +220,13 @@ impl Batcher {
     fn drain(&self) -> Drained {
         let mut queue = self.queue.lock();
         let tick = std::mem::take(&mut queue.tick);
-        let (mut commands, mut bytes) = (0, 0);
+        let (mut commands, mut total_bytes) = (0, 0);
         let most = queue.waiting.len().min(ENTRY_COMMANDS);
         let (mut transactions, mut callers) = (Vec::with_capacity(most), Vec::with_capacity(most));
-        while let Some(Waiting { transaction, .. }) = queue.waiting.front() {
+        while let Some(Waiting { transaction, bytes, .. }) = queue.waiting.front() {
             commands += transaction.commands.len();
-            bytes += transaction.size();
-            if !callers.is_empty() && (commands > ENTRY_COMMANDS || bytes > ENTRY_BYTES) {
+            total_bytes += bytes;
+            if !callers.is_empty() && (commands > ENTRY_COMMANDS || total_bytes > ENTRY_BYTES) {
                 break;
             }
             let Some(Waiting { transaction, caller, .. }) = queue.waiting.pop_front() else { break };

@@ -126,6 +126,9 @@ pub enum Failure {
     /// The raft core is dead.
     #[error("the raft core stopped: {0}")]
     Core(String),
+    /// A task of the node ended before its time; the log names it.
+    #[error("a task of the node ended before its time")]
+    Task,
     /// The log holds what only a newer version understands.
     #[error("{0}; start a newer version")]
     LevelTooHigh(String),

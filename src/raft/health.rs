@@ -56,7 +56,7 @@ impl Health {
         let dead = wait.metrics(|metrics| metrics.running_state.is_err(), "the core is dead");
         let failure = tokio::select! {
             () = tasks.stopped() => return,
-            () = tasks.broken() => Failure::Core("a task of the node ended before its time".into()),
+            () = tasks.broken() => Failure::Task,
             error = poisoned(&wal) => Failure::Log(error),
             dead = dead => match dead.map(|metrics| metrics.running_state) {
                 Ok(Err(fatal)) => Failure::Core(fatal.to_string()),

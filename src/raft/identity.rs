@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A directory is *new* (no node.json, and nothing but the beginnings of a first start), *known* (node.json and
-//! log agree) or refused. The promise is the cluster that this node is going to create. Ids are 128 random bits, written as 32 hexadecimal digits.
+//! log agree) or refused. The promise is the cluster that this node is going to create. Ids are 128 random bits,
+//! written as 32 hexadecimal digits.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

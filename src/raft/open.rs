@@ -1,7 +1,7 @@
 //! Start-up: what is on disk becomes a node that serves.
 //!
 //! ```text
-//! lock -> identity -> WAL -> newest snapshot -> raft core -> elected -> everything in the log applied
+//! lock -> identity -> newest snapshot -> WAL -> raft core -> elected -> everything in the log applied
 //!      -> cluster time -> batcher -> (new cluster: seeded) -> serving
 //! ```
 

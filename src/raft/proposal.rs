@@ -132,7 +132,7 @@ impl Pending {
     pub(super) fn applied(&self, index: u64) -> Option<Batch> {
         let mut pending = self.0.lock();
         while pending.front().is_some_and(|(at, _)| *at < index) {
-            drop(pending.pop_front());
+            drop(pending.pop_front().and_then(|(_, proposal)| proposal.take_batch()));
         }
         match pending.front() {
             Some((at, _)) if *at == index => {
@@ -153,6 +153,13 @@ impl Pending {
     /// Entries after `index` were cut off: their outcome is unknown.
     pub(super) fn truncated_after(&self, index: Option<u64>) {
         let keep = index.map_or(0, |index| index + 1);
-        self.0.lock().retain(|(at, _)| *at < keep);
+        self.0.lock().retain(|(at, proposal)| {
+            let kept = *at < keep;
+            if !kept {
+                // Openraft may hold the proposal for longer than its caller should wait.
+                drop(proposal.take_batch());
+            }
+            kept
+        });
     }
 }
