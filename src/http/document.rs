@@ -7,7 +7,7 @@ use poem_openapi::types::ToJSON;
 use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Map, Value, json};
 
-use super::api::Api;
+use super::api::{Api, api};
 use super::examples::examples;
 use super::operations;
 use super::refusal::{PROBLEM, problem, status};
@@ -63,7 +63,7 @@ pub(super) fn page() -> String {
 
 /// A service that is never asked: its document does not depend on a node.
 fn documented() -> OpenApiService<Api, ()> {
-    service(Api::new(Default::default(), Consistency::Linearizable))
+    service(api(Default::default(), Consistency::Linearizable))
 }
 
 fn completed(bare: &str) -> String {

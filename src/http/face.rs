@@ -9,7 +9,7 @@ use poem::http::{HeaderValue, Method, Uri, header};
 use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Result};
 
 use super::accept::{Form, JSON};
-use super::api::Api;
+use super::api::{self, Api, api};
 use super::document::{document, page, service};
 use super::gate::Gate;
 use super::params::{KEYS, key};
@@ -36,7 +36,7 @@ pub(super) struct Face {
 impl Face {
     /// The face of what stands behind `gate`.
     pub(super) fn new(gate: Arc<Gate>, default_consistency: Consistency) -> Face {
-        let api = service(Api::new(gate.clone(), default_consistency)).into_endpoint();
+        let api = service(api(gate.clone(), default_consistency)).into_endpoint();
         Face {
             gate,
             default_consistency,
@@ -50,7 +50,7 @@ impl Face {
     /// A read that says nothing but the key needs no routing and no parameters: most requests are of this kind.
     async fn plain_read(&self, segment: &str) -> Result<Response, Refusal> {
         let key = key(segment)?;
-        Ok(Api::read(&self.gate, key, self.default_consistency, Form::Raw).await?.into_response())
+        Ok(api::read(&self.gate, key, self.default_consistency, Form::Raw).await?.into_response())
     }
 
     async fn routed(&self, request: Request) -> Result<Response, Refusal> {

@@ -1,0 +1,141 @@
+//! Single keys and their values.
+
+use std::sync::Arc;
+
+use poem_openapi::OpenApi;
+
+use super::front::{Front, Group};
+use crate::http::accept::Form;
+use crate::http::answers::{Found, Removed, Stored};
+use crate::http::body::ValueBody;
+use crate::http::gate::Gate;
+use crate::http::operations::{DeleteKey, Failure, GetKey, HeadKey, PutKey};
+use crate::http::params::Param;
+use crate::http::preconditions::{IfMatch, IfNoneMatch, NoIfNoneMatch, condition};
+use crate::http::refusal::Refusal;
+use crate::model::{Expiry, Key, Principal, Ttl};
+use crate::service::{Consistency, Delete, Error, Get, Put};
+
+/// Reads a key. The one way to it, also for requests that need no routing.
+pub(in crate::http) async fn read(
+    gate: &Gate,
+    key: Key,
+    consistency: Consistency,
+    form: Form,
+) -> Result<Found, Error> {
+    let enveloped = (form == Form::Json).then(|| key.clone());
+    let entry = gate.kv()?.get(&Principal::Anonymous, Get { key, consistency }).await?;
+    Ok(Found { entry, key: enveloped })
+}
+
+/// Operations on single keys.
+pub(in crate::http) struct Keys(pub(super) Arc<Front>);
+
+#[OpenApi]
+impl Keys {
+    /// Read a key
+    ///
+    /// Answers with the bytes of the value, or with a JSON envelope if `Accept` asks for it. Linearizable unless
+    /// said otherwise: the answer holds every write that was acknowledged before the request was sent.
+    ///
+    /// ```sh
+    /// curl -i http://127.0.0.1:8080/v1/kv/greeting
+    /// ```
+    #[oai(path = "/v1/kv/:key", method = "get", operation_id = "getKey", tag = "Group::Keys")]
+    async fn get_key(
+        &self,
+        /// The key, percent-encoded: 1 to 4,096 bytes; a slash is `%2F`.
+        key: Param<Key>,
+        /// How fresh the answer must be: `linearizable`, `lease` (the leader trusts its lease) or `stale` (what
+        /// this node has). Default: `http.default_consistency`.
+        consistency: Param<Option<Consistency>>,
+        form: Form,
+    ) -> Result<Found, Failure<GetKey>> {
+        let consistency = self.0.consistency(consistency.0);
+        Ok(read(&self.0.gate, key.0, consistency, form).await?)
+    }
+
+    /// Read the headers of a key
+    ///
+    /// As GET, without the value.
+    ///
+    /// ```sh
+    /// curl -I http://127.0.0.1:8080/v1/kv/greeting
+    /// ```
+    #[oai(path = "/v1/kv/:key", method = "head", operation_id = "headKey", tag = "Group::Keys")]
+    async fn head_key(
+        &self,
+        /// The key, percent-encoded: 1 to 4,096 bytes; a slash is `%2F`.
+        key: Param<Key>,
+        /// How fresh the answer must be.
+        consistency: Param<Option<Consistency>>,
+        form: Form,
+    ) -> Result<Found, Failure<HeadKey>> {
+        // The server leaves the body out and keeps its length.
+        let consistency = self.0.consistency(consistency.0);
+        Ok(read(&self.0.gate, key.0, consistency, form).await?)
+    }
+
+    /// Write a key
+    ///
+    /// The body is the value, whatever its `Content-Type`. Answered when the write is on disk on a majority of the
+    /// voters and applied. `If-None-Match: *` writes only if the key is absent, `If-Match: "<version>"` only if the
+    /// key still has the version that was read (`"0"`: absent), `If-Match: *` only if it is present.
+    ///
+    /// A write without `ttl_ms` and `keep_ttl` takes a deadline away.
+    ///
+    /// ```sh
+    /// curl -i -X PUT --data-binary hello 'http://127.0.0.1:8080/v1/kv/greeting?ttl_ms=60000'
+    /// ```
+    #[oai(path = "/v1/kv/:key", method = "put", operation_id = "putKey", tag = "Group::Keys")]
+    async fn put_key(
+        &self,
+        /// The key, percent-encoded: 1 to 4,096 bytes; a slash is `%2F`.
+        key: Param<Key>,
+        /// Time to live in milliseconds. Excludes `keep_ttl`.
+        ttl_ms: Param<Option<Ttl>>,
+        /// Whether the key keeps the deadline that it has. Excludes `ttl_ms`.
+        keep_ttl: Param<bool>,
+        /// Write only if the key has this version, or with `*`, if it is present.
+        #[oai(name = "If-Match")]
+        if_match: Param<IfMatch>,
+        /// Write only if the key is absent. Excludes `If-Match`.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Param<IfNoneMatch>,
+        /// The value: 0 bytes to the setting `max_value_bytes`.
+        value: ValueBody,
+    ) -> Result<Stored, Failure<PutKey>> {
+        let condition = condition(if_match.0, if_none_match.0)?;
+        let expiry = match (ttl_ms.0, keep_ttl.0) {
+            (Some(_), true) => return Err(Refusal::invalid("ttl_ms and keep_ttl exclude each other").into()),
+            (Some(ttl), false) => Expiry::After(ttl),
+            (None, true) => Expiry::Keep,
+            (None, false) => Expiry::Never,
+        };
+        let kv = self.0.kv()?;
+        let (value, _room) = value.read(kv.max_value_bytes(), &self.0.bodies).await?;
+        let put = Put { key: key.0.clone(), value, expiry, condition };
+        let written = kv.put(&Principal::Anonymous, put).await?;
+        Ok(Stored { key: key.0, written })
+    }
+
+    /// Remove a key
+    ///
+    /// ```sh
+    /// curl -i -X DELETE http://127.0.0.1:8080/v1/kv/greeting
+    /// ```
+    #[oai(path = "/v1/kv/:key", method = "delete", operation_id = "deleteKey", tag = "Group::Keys")]
+    async fn delete_key(
+        &self,
+        /// The key, percent-encoded: 1 to 4,096 bytes; a slash is `%2F`.
+        key: Param<Key>,
+        /// Remove only if the key has this version, or with `*`, if it is present.
+        #[oai(name = "If-Match")]
+        if_match: Param<IfMatch>,
+        _if_none_match: NoIfNoneMatch,
+    ) -> Result<Removed, Failure<DeleteKey>> {
+        let condition = condition(if_match.0, IfNoneMatch::ABSENT)?;
+        self.0.kv()?.delete(&Principal::Anonymous, Delete { key: key.0, condition }).await?;
+        Ok(Removed)
+    }
+}

@@ -1,0 +1,11 @@
+//! The operations, as poem-openapi routes and documents them, in groups.
+
+mod assembly;
+mod deadlines;
+mod front;
+mod keys;
+mod node;
+mod probes;
+
+pub(super) use assembly::{Api, api};
+pub(super) use keys::read;
