@@ -154,7 +154,7 @@ fn bad_values() {
     for (key, value, word) in [
         ("http.listen", "localhost", "127.0.0.1:8080"),
         ("http.default_consistency", "eventual", "stale"),
-        ("http.request_timeout_ms", "soon", "integer"),
+        ("http.request_timeout_ms", "soon", "whole number"),
         ("http.request_timeout_ms", "0", "10"),
         ("http.max_connections", "0", "1"),
         ("data.dir", "", "directory"),
@@ -179,6 +179,40 @@ fn bad_values() {
         load(&Sources { file: Some("/nowhere/x.toml".into()), ..Sources::default() }, &Real),
         &["/nowhere/x.toml"],
     );
+}
+
+/// Goal: nothing is rounded or guessed. A number is a whole number (or its digits, where there is only text) and a switch
+/// is true or false, whatever the place; each refusal names the key and where it stood.
+#[test]
+fn numbers_and_switches_are_taken_as_they_are_meant() {
+    let mut tried = 0;
+    for key in KEYS {
+        let (section, name) = key.name.split_once('.').expect("section and key");
+        let not_this = match key.default {
+            "true" | "false" => ["1", "0.0", "\"on\"", "\"1\"", "[true]"],
+            default
+                if default.starts_with(|first: char| first.is_ascii_digit()) && !default.contains(':') =>
+            {
+                ["1.5", "true", "-1", "\"on\"", "[1]"]
+            }
+            _ => continue,
+        };
+        tried += 1;
+        for value in not_this {
+            let refusal = from_file(&format!("[{section}]\n{name} = {value}\n"));
+            refused(refusal, &[&format!("`{}`", key.name), "kvorum.toml"]);
+            let text = value.trim_matches('"');
+            refused(
+                from_environment(&[(&key.variable(), text)]),
+                &[&format!("`{}`", key.name), &key.variable()],
+            );
+        }
+    }
+    assert!(tried > 15, "numbers, sizes and switches were tried: {tried}");
+    refused(from_file("[store]\nmax_keys = 1.5\n"), &["`store.max_keys`", "1.5", "whole number"]);
+    for digits in ["+1", " 1", "1 ", "1e3", "1_000", "0x10", ""] {
+        refused(from_environment(&[("KVORUM_STORE__MAX_KEYS", digits)]), &["`store.max_keys`"]);
+    }
 }
 
 /// Goal: without accounts the node does not listen where others can reach it, unless that is said.

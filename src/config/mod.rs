@@ -19,6 +19,7 @@ mod origin;
 mod raw;
 mod settings;
 mod size;
+mod strict;
 
 pub use error::Error;
 pub use keys::{KEYS, Key};

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::size::Size;
+use super::strict::{switch, whole};
 
 /// All sections. Defaults stand in `keys.rs`, so every field is there when this is read.
 #[derive(Debug, Deserialize)]
@@ -24,7 +25,9 @@ pub(super) struct Raw {
 pub(super) struct Http {
     pub(super) listen: String,
     pub(super) default_consistency: String,
+    #[serde(deserialize_with = "whole")]
     pub(super) request_timeout_ms: u64,
+    #[serde(deserialize_with = "whole")]
     pub(super) max_connections: u64,
 }
 
@@ -38,6 +41,7 @@ pub(super) struct Data {
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
     pub(super) max_bytes: Size,
+    #[serde(deserialize_with = "whole")]
     pub(super) max_keys: u64,
     pub(super) eviction: String,
     pub(super) max_value_bytes: Size,
@@ -47,6 +51,7 @@ pub(super) struct Store {
 #[serde(deny_unknown_fields)]
 pub(super) struct Wal {
     pub(super) durability: String,
+    #[serde(deserialize_with = "whole")]
     pub(super) interval_ms: u64,
     pub(super) segment_bytes: Size,
     pub(super) cache_bytes: Size,
@@ -57,7 +62,9 @@ pub(super) struct Wal {
 #[serde(deny_unknown_fields)]
 pub(super) struct Snapshot {
     pub(super) every_bytes: Size,
+    #[serde(deserialize_with = "whole")]
     pub(super) every_entries: u64,
+    #[serde(deserialize_with = "whole")]
     pub(super) every_s: u64,
     pub(super) side_buffer_bytes: Size,
 }
@@ -65,15 +72,20 @@ pub(super) struct Snapshot {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raft {
+    #[serde(deserialize_with = "whole")]
     pub(super) heartbeat_ms: u64,
+    #[serde(deserialize_with = "whole")]
     pub(super) election_min_ms: u64,
+    #[serde(deserialize_with = "whole")]
     pub(super) election_max_ms: u64,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Shutdown {
+    #[serde(deserialize_with = "whole")]
     pub(super) drain_ms: u64,
+    #[serde(deserialize_with = "whole")]
     pub(super) deadline_ms: u64,
 }
 
@@ -87,5 +99,6 @@ pub(super) struct Log {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Auth {
+    #[serde(deserialize_with = "switch")]
     pub(super) allow_anonymous: bool,
 }
