@@ -1,8 +1,10 @@
 //! The end of the process: one token that says "stop", named tasks, and a drain with a deadline.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -44,22 +46,6 @@ pub struct Tasks {
     broken: CancellationToken,
 }
 
-/// Watches over one task: it is dropped with it, however that ends.
-struct Watch {
-    name: &'static str,
-    stop: CancellationToken,
-    broken: CancellationToken,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if !self.stop.is_cancelled() {
-            tracing::error!(name = self.name, "a task ended before its time");
-            self.broken.cancel();
-        }
-    }
-}
-
 impl Tasks {
     /// No tasks yet.
     pub fn new() -> Tasks {
@@ -67,12 +53,16 @@ impl Tasks {
     }
 
     /// Starts a task. It must end soon after [`Tasks::stopped`] does; if it ends or panics before, [`Tasks::broken`]
-    /// does too.
+    /// does too. A task that goes with its runtime has not ended: whoever drops a runtime knows why.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let watch = Watch { name, stop: self.stop.clone(), broken: self.broken.clone() };
+        let Tasks { stop, broken, .. } = self.clone();
         self.tracker.spawn(async move {
-            let _watch = watch;
-            task.await;
+            // Nothing of a task that panicked is used again: the process ends.
+            let ended = AssertUnwindSafe(task).catch_unwind().await;
+            if !stop.is_cancelled() {
+                tracing::error!(name, panicked = ended.is_err(), "a task ended before its time");
+                broken.cancel();
+            }
         });
     }
 
@@ -137,6 +127,24 @@ mod tests {
         tasks.spawn("brief", async {});
         let broken = tokio::time::timeout(Duration::from_secs(60), tasks.broken()).await;
         assert!(broken.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_noticed() {
+        let tasks = Tasks::new();
+        tasks.spawn("unlucky", async { panic!("as the test wants it") });
+        let broken = tokio::time::timeout(Duration::from_secs(60), tasks.broken()).await;
+        assert!(broken.is_ok());
+        assert!(tasks.stop(Instant::now() + Duration::from_secs(60)).await);
+    }
+
+    #[test]
+    fn a_task_that_goes_with_its_runtime_is_not_broken() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let tasks = Tasks::new();
+        runtime.block_on(async { tasks.spawn("endless", std::future::pending()) });
+        drop(runtime);
+        assert!(tasks.broken().now_or_never().is_none());
     }
 
     #[tokio::test]
