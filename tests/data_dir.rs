@@ -23,11 +23,14 @@ fn refused(directory: &Path) -> Ended {
     Node::try_start(Command::new(PROGRAM), directory, &[]).err().expect("the node does not start")
 }
 
+/// Checks how the node ended, and that the reason is the one error that it speaks of.
 #[track_caller]
 fn says(ended: &Ended, status: i32, words: &[&str]) {
     assert_eq!(ended.status, Some(status), "{}", ended.said);
+    let errors: Vec<&str> = ended.said.lines().filter(|line| line.contains(r#""level":"ERROR""#)).collect();
+    let &[reason] = errors.as_slice() else { panic!("one error is expected:\n{}", ended.said) };
     for word in words {
-        assert!(ended.said.contains(word), "{:?} is not said:\n{}", word, ended.said);
+        assert!(reason.contains(word), "{word:?} is not said: {reason}");
     }
 }
 
@@ -188,6 +191,34 @@ fn a_damaged_snapshot_is_refused() {
     says(&refused(directory.path()), 65, &["damaged at byte", snapshots[0].to_str().expect("UTF-8")]);
     flip(&snapshots[0], middle);
     assert_eq!(Node::start(directory.path()).get("/v1/kv/k0").status, 200, "nothing was lost by the refusal");
+}
+
+/// Goal: a damaged snapshot that is only the second line of defence stops nothing, but is spoken of, with file and offset,
+/// before it is needed.
+#[test]
+fn a_damaged_older_snapshot_is_spoken_of() {
+    let directory = directory();
+    let node = Node::start(directory.path());
+    for value in [b"1", b"2"] {
+        assert!(node.put("/v1/kv/k", value).status < 300);
+        assert_eq!(node.send("POST", "/v1/admin/compact", &[], b"").status, 200);
+    }
+    assert_eq!(node.terminate().status, Some(0));
+    let snapshots = files(directory.path(), "snapshots");
+    assert_eq!(snapshots.len(), 2, "{snapshots:?}");
+    let middle = std::fs::read(&snapshots[0]).expect("a snapshot").len() / 2;
+    flip(&snapshots[0], middle);
+    let mut node = Node::start(directory.path());
+    let line = node.wait_for("an older snapshot is damaged: the newest one has nothing to fall back on");
+    let error = line["error"].as_str().expect("the reason");
+    assert!(
+        error.contains("damaged at byte") && error.contains(snapshots[0].to_str().expect("UTF-8")),
+        "{error}"
+    );
+    assert_eq!(node.get("/v1/kv/k").body, b"2");
+    assert_eq!(node.put("/v1/kv/k", b"3").status, 200);
+    assert_eq!(node.send("POST", "/v1/admin/compact", &[], b"").status, 200, "a new one can be taken");
+    assert_eq!(node.terminate().status, Some(0));
 }
 
 /// Goal: a file in place of the directory, and a directory that may not be written, are said.

@@ -140,6 +140,7 @@ impl Maintenance {
 
     /// Takes snapshots as the policy says, and purges what is behind them.
     pub(super) async fn keep_snapshots(&self) {
+        self.snapshots.check_older();
         let mut ticks = ticks(SECOND);
         let mut retry_at = Instant::now();
         while !self.stopped_at(&mut ticks).await {

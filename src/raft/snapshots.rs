@@ -92,6 +92,23 @@ impl Snapshots {
         Ok(self.0.folder.list()?.last().map(|found| found.last_log.index))
     }
 
+    /// Looks at the snapshots that the start did not need, beside everything else: a damaged one is better known while
+    /// the newest is whole.
+    pub(super) fn check_older(&self) {
+        let newest = self.current().and_then(|snapshot| snapshot.meta.last_log_id);
+        let (Some(newest), folder) = (newest, self.0.folder.clone()) else { return };
+        // Nobody waits for it, and the end of the process may cut it: it changes nothing.
+        drop(tokio::task::spawn_blocking(move || match folder.damaged_before(to_wal(&newest)) {
+            Ok(damaged) => damaged.iter().for_each(|error| {
+                tracing::error!(
+                    %error,
+                    "an older snapshot is damaged: the newest one has nothing to fall back on"
+                );
+            }),
+            Err(error) => tracing::warn!(%error, "the older snapshots could not be looked at"),
+        }));
+    }
+
     /// Takes a snapshot of the store as it is now, unless the newest one says the same; writes go on meanwhile. What was
     /// begun is finished even if the caller goes away.
     pub(super) async fn take(&self, replica: &Arc<Replica>) -> Result<Snapshot, TakeError> {

@@ -134,9 +134,10 @@ impl Node {
         Ended { status: status.code(), said: std::mem::take(&mut self.log.said) }
     }
 
-    /// Waits until the node logs this message.
-    pub fn wait_for(&mut self, message: &str) {
-        assert!(self.log.wait_for(message).is_some(), "the node never said {message:?}:\n{}", self.log.said);
+    /// Waits until the node logs this message, and gives the whole line.
+    pub fn wait_for(&mut self, message: &str) -> serde_json::Value {
+        let line = self.log.wait_for(message);
+        line.unwrap_or_else(|| panic!("the node never said {message:?}:\n{}", self.log.said))
     }
 }
 

@@ -111,6 +111,23 @@ impl Folder {
         Ok(loaded)
     }
 
+    /// Verifies the snapshots older than `last_log` that this process has not yet read whole, slowly, and says what is
+    /// damaged. One that is removed meanwhile is passed over.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be listed.
+    pub fn damaged_before(&self, last_log: LogId) -> Result<Vec<Error>, Error> {
+        let mut damaged = Vec::new();
+        for found in self.list()?.into_iter().filter(|found| found.last_log < last_log) {
+            if let Err(error) = self.verify(&found)
+                && self.disk.exists(&found.path).unwrap_or(true)
+            {
+                damaged.push(error);
+            }
+        }
+        Ok(damaged)
+    }
+
     /// Removes all snapshots older than the newest `keep` valid ones (at least one), and returns those.
     ///
     /// What this process has not yet read whole is verified first. While fewer than `keep` are valid, nothing is
@@ -180,17 +197,23 @@ impl Folder {
     }
 
     fn is_valid(&self, found: &Found) -> Result<bool, Error> {
-        if self.shared.valid.lock().contains(&found.path) {
-            return Ok(true);
-        }
-        let verified = verify_at(&*self.disk, &found.path, &mut Pace::gentle());
-        match verified.and_then(|summary| named(found, summary.meta.last_log)) {
-            Ok(()) => self.note_valid(found.path.clone()),
+        match self.verify(found) {
+            Ok(()) => Ok(true),
             // It stays, but does not count: one bad file must not stop new ones.
-            Err(Error::Corrupt { .. } | Error::Io { .. }) => return Ok(false),
-            Err(error) => return Err(error),
+            Err(Error::Corrupt { .. } | Error::Io { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(true)
+    }
+
+    /// Reads a snapshot whole, unless this process has done so before.
+    fn verify(&self, found: &Found) -> Result<(), Error> {
+        if self.shared.valid.lock().contains(&found.path) {
+            return Ok(());
+        }
+        let summary = verify_at(&*self.disk, &found.path, &mut Pace::gentle())?;
+        named(found, summary.meta.last_log)?;
+        self.note_valid(found.path.clone());
+        Ok(())
     }
 
     fn note_valid(&self, path: PathBuf) {
