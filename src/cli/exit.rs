@@ -143,6 +143,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_dead_part_of_the_node_ends_the_process_with_70() {
+        let dead = [raft::Failure::Core("it panicked".into()), raft::Failure::Task];
+        for failure in dead.map(|failure| Failure::from(app::Error::Node(failure))) {
+            assert_eq!(failure.exit as u8, 70, "{}", failure.message);
+        }
+        let newer = app::Error::Node(raft::Failure::LevelTooHigh("log entry 5".into()));
+        assert_eq!(Failure::from(newer).exit as u8, 77);
+    }
+
+    #[test]
     fn the_table_lists_every_status_once() {
         let table: Vec<u8> = include_str!("mod.rs")
             .lines()

@@ -1,13 +1,13 @@
 //! Whether the node can go on.
 //!
-//! One task watches all that can end it: the raft core, the log, an entry that this version cannot apply, a task of the
-//! node itself. The first reason stands; from then on nothing is taken any more and whoever waits is answered.
+//! One task watches all that can end it: the raft core, the state machine, the log, an entry that this version cannot
+//! apply, a task of the node itself. The first reason stands; from then on nothing is taken any more and whoever waits is answered.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
 use super::Failure;
 use super::batcher::Batcher;
@@ -19,6 +19,9 @@ use crate::wal::Wal;
 
 /// How often the log is asked whether it is poisoned.
 const LOG_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long the raft core may live on without its state machine.
+const FOLLOWING: Duration = Duration::from_millis(200);
 
 /// Why the node cannot go on, if so.
 #[derive(Default)]
@@ -51,19 +54,12 @@ impl Health {
         batcher: Arc<Batcher>,
         tasks: Tasks,
     ) {
-        let wait = raft.wait(None);
-        // A core that panicked closes its metrics, which is an error here: dead in either case.
-        let dead = wait.metrics(|metrics| metrics.running_state.is_err(), "the core is dead");
         let failure = tokio::select! {
             () = tasks.stopped() => return,
             () = tasks.broken() => Failure::Task,
             error = poisoned(&wal) => Failure::Log(error),
-            dead = dead => match dead.map(|metrics| metrics.running_state) {
-                Ok(Err(fatal)) => Failure::Core(fatal.to_string()),
-                _ => Failure::Core("it is gone".into()),
-            },
+            failure = dead(&raft, &replica) => failure,
         };
-        let failure = replica.refusal.get().cloned().unwrap_or(failure);
         self.0.send_modify(|current| {
             current.get_or_insert(failure);
         });
@@ -72,6 +68,25 @@ impl Health {
         // A watch that ended by itself would be taken for a broken task.
         tasks.stopped().await;
     }
+}
+
+/// Resolves when the raft core or the state machine is dead, and says why.
+pub(super) async fn dead(raft: &openraft::Raft<TypeConfig, Machine>, replica: &Replica) -> Failure {
+    let wait = raft.wait(None);
+    // A core that panicked closes its metrics, which is an error here: dead in either case.
+    let core = wait.metrics(|metrics| metrics.running_state.is_err(), "the core is dead");
+    tokio::pin!(core);
+    let core = tokio::select! {
+        core = &mut core => Some(core),
+        // A core that lost its state machine mostly follows, and knows more; by itself it may not notice for ever.
+        () = replica.gone.cancelled() => timeout(FOLLOWING, core).await.ok(),
+    };
+    let failure = match core.map(|core| core.map(|metrics| metrics.running_state)) {
+        Some(Ok(Err(fatal))) => fatal.to_string(),
+        Some(_) => "it is gone".into(),
+        None => "the state machine is gone".into(),
+    };
+    replica.refusal.get().cloned().unwrap_or(Failure::Core(failure))
 }
 
 async fn poisoned(wal: &Wal) -> crate::wal::Error {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::{Stream, TryStreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
+use tokio_util::sync::DropGuard;
 
 use super::proposal::Proposal;
 use super::replica::Replica;
@@ -22,11 +23,14 @@ pub(super) struct Machine {
     replica: Arc<Replica>,
     snapshots: Snapshots,
     effects: Effects,
+    /// Openraft drops this with the task that applies, also when that panics, and does not look after it.
+    _gone: DropGuard,
 }
 
 impl Machine {
     pub(super) fn new(replica: Arc<Replica>, snapshots: Snapshots) -> Machine {
-        Machine { replica, snapshots, effects: Effects::default() }
+        let gone = replica.gone.clone().drop_guard();
+        Machine { replica, snapshots, effects: Effects::default(), _gone: gone }
     }
 
     fn apply_one(&mut self, id: &LogId, payload: &EntryPayload<Proposal, u64, Member>) -> io::Result<usize> {

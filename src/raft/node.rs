@@ -254,3 +254,6 @@ fn deadlines(answer: &Answer) -> impl Iterator<Item = Timestamp> + '_ {
     };
     one.into_iter().chain(many.iter().filter_map(|item| item.deadline))
 }
+
+#[cfg(test)]
+mod tests;

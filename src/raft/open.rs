@@ -16,7 +16,7 @@ use tokio::time::{Duration, Instant};
 
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
-use super::health::Health;
+use super::health::{Health, dead};
 use super::identity::{Directory, random_id};
 use super::log_store::LogStore;
 use super::machine::Machine;
@@ -177,16 +177,17 @@ async fn start_core(options: &Options, recovered: &mut Recovered) -> Result<Core
     let purged = log.watch_purged();
     let machine = Machine::new(Arc::clone(&replica), snapshots.clone());
     let settings = Arc::new(config::openraft(&options.raft).validate().map_err(core)?);
-    let newer = |error: OpenError| match replica.refusal.get() {
-        Some(Failure::LevelTooHigh(what)) => OpenError::LevelTooHigh(what.clone()),
-        _ => error,
-    };
     let built = openraft::Raft::build(identity.node, settings, Peers, log, machine).await;
-    let raft = built.map_err(|error| newer(core(error)))?;
+    let raft = built.map_err(|error| replica.refusal.get().cloned().map_or(core(error), died))?;
     raft.run();
-    if let Err(error) = lead(&raft, identity).await {
+    let led = tokio::select! {
+        biased;
+        failure = dead(&raft, &replica) => Err(died(failure)),
+        led = lead(&raft, identity) => led,
+    };
+    if let Err(error) = led {
         stop_early(&raft, wal).await;
-        return Err(newer(error));
+        return Err(error);
     }
     Ok(Core { raft, replica, snapshots, purged })
 }
@@ -308,6 +309,15 @@ async fn seed(replica: &Replica, batcher: &Batcher, settings: Settings) -> Resul
     }
     let command = Command::Initialize { hash_seed: random_id(), settings };
     batcher.write(Transaction::single(command), Vec::new(), Instant::now() + SEEDING).await.map(|_| ())
+}
+
+/// What did not live long enough to serve.
+fn died(failure: Failure) -> OpenError {
+    match failure {
+        Failure::LevelTooHigh(what) => OpenError::LevelTooHigh(what),
+        Failure::Core(what) => OpenError::Core(what),
+        other => core(other),
+    }
 }
 
 fn core(error: impl std::fmt::Display) -> OpenError {

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use super::proposal::{Batch, Caller, Pending, Proposal, Reply};
@@ -42,6 +43,8 @@ pub(super) struct Replica {
     pub(super) pending: Arc<Pending>,
     /// Why nothing more can be applied, if so.
     pub(super) refusal: OnceLock<Failure>,
+    /// Cancelled once the state machine is gone: nothing more is applied then.
+    pub(super) gone: CancellationToken,
     wal: Wal,
     /// Index of the last applied entry, to be read without a lock.
     applied_index: AtomicU64,
@@ -59,8 +62,8 @@ impl Replica {
         let now_ms = AtomicU64::new(store.now().0);
         let level = AtomicU16::new(store.level().0);
         let (store, applied) = (RwLock::new(store), Mutex::new(applied));
-        let (refusal, progress) = (OnceLock::new(), Notify::new());
-        Replica { store, applied, pending, refusal, wal, applied_index, now_ms, level, progress }
+        let (refusal, gone, progress) = (OnceLock::new(), CancellationToken::new(), Notify::new());
+        Replica { store, applied, pending, refusal, gone, wal, applied_index, now_ms, level, progress }
     }
 
     /// Index of the last applied entry.
