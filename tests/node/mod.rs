@@ -134,9 +134,11 @@ impl Node {
         Ended { status: status.code(), said: std::mem::take(&mut self.log.said) }
     }
 
-    /// Waits until the node logs this message, and gives the whole line.
+    /// Waits until the node logs this message, unless it has done so before, and gives the whole line.
     pub fn wait_for(&mut self, message: &str) -> serde_json::Value {
-        let line = self.log.wait_for(message);
+        let before = self.log.said.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let before = before.rev().find(|line: &serde_json::Value| line["message"] == message);
+        let line = before.or_else(|| self.log.wait_for(message));
         line.unwrap_or_else(|| panic!("the node never said {message:?}:\n{}", self.log.said))
     }
 }
