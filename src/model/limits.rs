@@ -21,5 +21,8 @@ pub const MAX_DEADLINE_MS: u64 = (1 << 53) - 1;
 /// Most items in one page of a scan.
 pub const MAX_SCAN_ITEMS: usize = 10_000;
 
+/// Bytes of keys and values after which a page of a scan ends: 1 MiB. One item at least is in it.
+pub const MAX_SCAN_BYTES: usize = 1 << 20;
+
 /// Most slots that one page of a scan visits, under one hold of the lock.
 pub const MAX_SCAN_SLOTS: usize = 10_000;

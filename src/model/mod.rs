@@ -23,7 +23,7 @@ pub use command::{Check, Command, Condition, Expiry, Mode, Principal, Transactio
 pub use entry::{LogEntry, Touch};
 pub use ids::{Level, NodeId, Recency, Slot, Version};
 pub use key::{Key, KeyError};
-pub use outcome::{Outcome, Reason};
+pub use outcome::{FailedCheck, Outcome, Reason};
 pub use query::{Answer, Found, Item, Page, Query};
 pub use settings::{Eviction, Settings, SettingsChange, UnknownEviction};
 pub use time::{Timestamp, Ttl, TtlError};

@@ -69,6 +69,15 @@ impl Outcome {
     }
 }
 
+/// A check of a transaction that did not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedCheck {
+    /// Its number among the checks.
+    pub at: usize,
+    /// The version of its key; [`Version::ABSENT`] if absent.
+    pub version: Version,
+}
+
 /// Why a key is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {

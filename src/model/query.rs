@@ -21,7 +21,11 @@ pub enum Query {
         limit: usize,
         /// Only keys that begin with this; empty for all.
         prefix: Bytes,
+        /// Whether the items have their values.
+        values: bool,
     },
+    /// Several questions to one state. `Answer::Many`.
+    Many(Vec<Query>),
 }
 
 /// The answer to a [`Query`].
@@ -33,6 +37,8 @@ pub enum Answer {
     Item(Option<Item>),
     /// A page of a scan.
     Page(Page),
+    /// One answer for each question, in order.
+    Many(Vec<Answer>),
 }
 
 /// A value that was found. `Debug` prints its length only: values never reach logs.
@@ -55,8 +61,8 @@ impl fmt::Debug for Found {
     }
 }
 
-/// A key and what is known of it but its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A key and what is known of it. `Debug` prints lengths only: keys and values never reach logs.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Item {
     /// The key.
     pub key: Key,
@@ -66,6 +72,15 @@ pub struct Item {
     pub version: Version,
     /// Its deadline, if any.
     pub deadline: Option<Timestamp>,
+    /// The value, if it was asked for: as in [`Found::value`].
+    pub value: Option<Bytes>,
+}
+
+impl fmt::Debug for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Item { key, size, version, deadline, value: _ } = self;
+        write!(f, "Item({key:?}, {size} bytes, {version:?}, {deadline:?})")
+    }
 }
 
 /// A page of a scan. It may be empty though the scan is not at its end.

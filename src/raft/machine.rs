@@ -13,7 +13,7 @@ use super::proposal::Proposal;
 use super::replica::Replica;
 use super::snapshots::{Snapshot, SnapshotFile, Snapshots};
 use super::types::{LogId, Member, SnapshotMeta, StoredMembership, TypeConfig};
-use crate::store::Effects;
+use crate::store::{Effects, Garbage};
 
 /// After so many commands other tasks of the runtime may run before the next entry.
 const YIELD_COMMANDS: usize = 256;
@@ -42,21 +42,27 @@ impl Machine {
             }
             EntryPayload::Normal(proposal) => {
                 let commands = self.replica.apply(id, proposal, &mut self.effects)?;
-                drop_garbage(&mut self.effects);
+                self.drop_garbage();
                 return Ok(commands);
             }
         }
         Ok(0)
     }
-}
 
-/// What a FLUSHALL left behind may be millions of entries: their memory is freed on a thread of its own.
-fn drop_garbage(effects: &mut Effects) {
-    let garbage = take(&mut effects.garbage);
-    if !garbage.is_empty() {
-        tokio::task::spawn_blocking(move || drop(garbage));
+    /// What a FLUSHALL left behind may be millions of entries: their memory is freed on a thread of its own.
+    fn drop_garbage(&mut self) {
+        let mut garbage = take(&mut self.effects.garbage);
+        self.effects.clear();
+        garbage.retain(|garbage| !garbage.is_small());
+        if garbage.is_empty() {
+            return;
+        }
+        let removals = Arc::clone(&self.replica.removals);
+        let (index, at) = (self.effects.position(), self.replica.now());
+        tokio::task::spawn_blocking(move || {
+            garbage.iter().for_each(|garbage| removals.note_cleared(garbage, index, at));
+        });
     }
-    effects.clear();
 }
 
 impl RaftStateMachine<TypeConfig> for Machine {

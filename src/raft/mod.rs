@@ -26,6 +26,7 @@ mod open;
 mod payload;
 mod peer;
 mod proposal;
+mod removals;
 mod replica;
 pub mod snapshot;
 mod snapshots;
@@ -37,6 +38,8 @@ pub use config::{Config, SnapshotConfig};
 pub use error::{AdminError, Failure, OpenError, ReadError, WriteError};
 pub use node::{Consistency, Node, Read};
 pub use open::Options;
+pub use proposal::Reply;
+pub use removals::Gone;
 pub use status::{Compaction, Status, StoreStatus};
 
 #[cfg(test)]

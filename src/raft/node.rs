@@ -19,9 +19,9 @@ use super::replica::Replica;
 use super::snapshots::Snapshots;
 use super::touches::Touches;
 use super::types::{GROUP, TypeConfig};
-use super::{AdminError, Compaction, Failure, ReadError, Status, StoreStatus, WriteError};
+use super::{AdminError, Compaction, Failure, Gone, ReadError, Reply, Status, StoreStatus, WriteError};
 use crate::disk::Lock;
-use crate::model::{Answer, NodeId, Outcome, Query, Timestamp, Touch, Transaction};
+use crate::model::{Answer, Key, NodeId, Outcome, Query, Timestamp, Touch, Transaction};
 use crate::shutdown::Tasks;
 use crate::wal::{self, Wal};
 
@@ -87,7 +87,23 @@ impl Node {
         transaction: Transaction,
         deadline: Instant,
     ) -> Result<Vec<Outcome>, WriteError> {
-        self.0.batcher.write(transaction, Vec::new(), deadline).await.map(|reply| reply.outcomes)
+        self.transact(transaction, Vec::new(), deadline).await.map(|reply| reply.outcomes)
+    }
+
+    /// Writes, and reads in between: a read `(n, query)` is answered before command number `n`, after the last if `n`
+    /// is their number. The reads are sorted by `n`.
+    ///
+    /// # Errors
+    /// As [`Node::write`].
+    pub async fn transact(
+        &self,
+        transaction: Transaction,
+        reads: Vec<(usize, Query)>,
+        deadline: Instant,
+    ) -> Result<Reply, WriteError> {
+        let reply = self.0.batcher.write(transaction, reads, deadline).await?;
+        reply.answers.iter().for_each(|answer| self.note_read(answer));
+        Ok(reply)
     }
 
     /// Answers a query with the asked consistency.
@@ -140,9 +156,18 @@ impl Node {
     }
 
     fn note_read(&self, answer: &Answer) {
-        if let Answer::Value(Some(found)) = answer {
-            self.0.touches.note(Touch { slot: found.slot, version: found.version });
+        match answer {
+            Answer::Value(Some(found)) => {
+                self.0.touches.note(Touch { slot: found.slot, version: found.version });
+            }
+            Answer::Many(answers) => answers.iter().for_each(|answer| self.note_read(answer)),
+            Answer::Value(None) | Answer::Item(_) | Answer::Page(_) => {}
         }
+    }
+
+    /// Why a key that is absent went last, if this node remembers.
+    pub fn gone(&self, key: &Key) -> Option<Gone> {
+        self.0.replica.removals.find(key)
     }
 
     /// Takes a snapshot and purges the log to it, now.
@@ -239,20 +264,28 @@ impl Node {
 
 /// Whether a deadline in the answer has passed at `now`, and which is the last such.
 fn passed_deadline(answer: &Answer, now: Timestamp) -> Option<Timestamp> {
-    deadlines(answer).filter(|deadline| *deadline <= now).max()
+    let mut last = None;
+    each_deadline(answer, &mut |deadline| {
+        if deadline <= now {
+            last = last.max(Some(deadline));
+        }
+    });
+    last
 }
 
 fn has_deadline(answer: &Answer) -> bool {
-    deadlines(answer).next().is_some()
+    let mut any = false;
+    each_deadline(answer, &mut |_| any = true);
+    any
 }
 
-fn deadlines(answer: &Answer) -> impl Iterator<Item = Timestamp> + '_ {
-    let (one, many) = match answer {
-        Answer::Value(found) => (found.as_ref().and_then(|found| found.deadline), &[][..]),
-        Answer::Item(item) => (item.as_ref().and_then(|item| item.deadline), &[][..]),
-        Answer::Page(page) => (None, &page.items[..]),
-    };
-    one.into_iter().chain(many.iter().filter_map(|item| item.deadline))
+fn each_deadline(answer: &Answer, visit: &mut dyn FnMut(Timestamp)) {
+    match answer {
+        Answer::Value(found) => found.iter().filter_map(|found| found.deadline).for_each(visit),
+        Answer::Item(item) => item.iter().filter_map(|item| item.deadline).for_each(visit),
+        Answer::Page(page) => page.items.iter().filter_map(|item| item.deadline).for_each(visit),
+        Answer::Many(answers) => answers.iter().for_each(|answer| each_deadline(answer, visit)),
+    }
 }
 
 #[cfg(test)]

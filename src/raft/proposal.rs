@@ -14,15 +14,19 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::WriteError;
-use crate::model::{Answer, Outcome, Query};
+use crate::model::{Answer, FailedCheck, Outcome, Query, Timestamp};
 
-/// What a caller gets for a transaction: an outcome per command and an answer per query.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Reply {
+/// What a caller gets for a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
     /// One per command, in order.
     pub outcomes: Vec<Outcome>,
     /// One per query, in order.
     pub answers: Vec<Answer>,
+    /// The first check that did not hold. Then nothing was done.
+    pub failed_check: Option<FailedCheck>,
+    /// Cluster time at which the transaction was applied: what deadlines in the reply are counted from.
+    pub now: Timestamp,
 }
 
 /// Who waits for a transaction.

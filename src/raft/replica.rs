@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use super::proposal::{Batch, Caller, Pending, Proposal, Reply};
+use super::removals::Removals;
 use super::types::{GROUP, LogId, StoredMembership};
 use crate::model::codec::{self, DecodeError};
 use crate::model::{Level, LogEntry, Timestamp};
@@ -41,6 +42,7 @@ pub(super) struct Replica {
     pub(super) store: RwLock<Store>,
     pub(super) applied: Mutex<Applied>,
     pub(super) pending: Arc<Pending>,
+    pub(super) removals: Arc<Removals>,
     /// Why nothing more can be applied, if so.
     pub(super) refusal: OnceLock<Failure>,
     /// Cancelled once the state machine is gone: nothing more is applied then.
@@ -63,7 +65,19 @@ impl Replica {
         let level = AtomicU16::new(store.level().0);
         let (store, applied) = (RwLock::new(store), Mutex::new(applied));
         let (refusal, gone, progress) = (OnceLock::new(), CancellationToken::new(), Notify::new());
-        Replica { store, applied, pending, refusal, gone, wal, applied_index, now_ms, level, progress }
+        Replica {
+            store,
+            applied,
+            pending,
+            removals: Arc::default(),
+            refusal,
+            gone,
+            wal,
+            applied_index,
+            now_ms,
+            level,
+            progress,
+        }
     }
 
     /// Index of the last applied entry.
@@ -100,6 +114,8 @@ impl Replica {
         applied.expect_later(id);
         effects.begin(id.index, batch.is_some());
         let replies = self.apply_transactions(&entry, batch.as_ref(), effects);
+        // Before anybody is told: who sees a key gone can ask why.
+        self.removals.note(effects, self.now());
         applied.last = Some(*id);
         self.publish(id.index);
         drop(applied);
@@ -143,8 +159,12 @@ impl Replica {
             let reads = callers.get(n).map_or(&[][..], |caller| &caller.reads);
             store.transact(transaction, reads, effects);
             if batch.is_some() {
-                let (outcomes, answers) = (take(&mut effects.outcomes), take(&mut effects.answers));
-                replies.push(Reply { outcomes, answers });
+                replies.push(Reply {
+                    outcomes: take(&mut effects.outcomes),
+                    answers: take(&mut effects.answers),
+                    failed_check: take(&mut effects.failed_check),
+                    now: store.now(),
+                });
             }
             RwLockWriteGuard::bump(&mut store);
         }

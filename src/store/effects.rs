@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::cut::Side;
 use super::keyspace::Keyspace;
-use crate::model::{Answer, Outcome, Reason, Version};
+use crate::model::{Answer, FailedCheck, Outcome, Reason, Version};
 
 /// Values of at least this many bytes are handed out as garbage instead of being freed under the lock.
 const GARBAGE_BYTES: usize = 64 << 10;
@@ -52,14 +52,36 @@ struct Entry {
     position: u64,
 }
 
-/// Memory to be dropped away from the apply thread. Dropping it is all that can be done with it.
-pub struct Garbage(#[expect(dead_code, reason = "held only to be dropped elsewhere")] Held);
+/// Memory to be dropped away from the apply thread.
+pub struct Garbage(Held);
 
-#[expect(dead_code, reason = "held only to be dropped elsewhere")]
 enum Held {
     Keyspace(Box<Keyspace>),
-    Value(Bytes),
-    Side(Side),
+    Value(#[expect(dead_code, reason = "held only to be dropped elsewhere")] Bytes),
+    Side(#[expect(dead_code, reason = "held only to be dropped elsewhere")] Side),
+}
+
+impl Garbage {
+    /// Whether dropping it takes about as long as handing it to another thread.
+    pub fn is_small(&self) -> bool {
+        match &self.0 {
+            Held::Keyspace(keyspace) => is_small(keyspace),
+            Held::Value(_) | Held::Side(_) => false,
+        }
+    }
+
+    /// Shows the keys of what a FLUSHALL gave up: of those with and of those without a deadline the `most` recent each,
+    /// the least recent of these first.
+    pub fn visit_keys(&self, most: usize, visit: &mut dyn FnMut(&[u8])) {
+        let Held::Keyspace(keyspace) = &self.0 else { return };
+        for list in [&keyspace.volatile, &keyspace.lasting] {
+            list.visit_recent(&keyspace.records, most, &mut |record| visit(record.key()));
+        }
+    }
+}
+
+fn is_small(keyspace: &Keyspace) -> bool {
+    keyspace.totals.keys <= SMALL_KEYS && keyspace.totals.bytes <= SMALL_BYTES
 }
 
 /// Receives what comes of applying entries. Made once and used again: [`Effects::clear`] keeps the memory.
@@ -69,6 +91,8 @@ pub struct Effects {
     pub outcomes: Vec<Outcome>,
     /// Answers to the reads handed to `transact`, in order.
     pub answers: Vec<Answer>,
+    /// The first check of the last transaction that did not hold.
+    pub failed_check: Option<FailedCheck>,
     /// Counts of changes.
     pub changes: Changes,
     /// What to drop off this thread.
@@ -91,10 +115,16 @@ impl Effects {
         self.wants_outcomes = wants_outcomes;
     }
 
+    /// The log entry that this is about.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Forgets everything but the position and keeps the memory. Garbage left in here is dropped here.
     pub fn clear(&mut self) {
         self.outcomes.clear();
         self.answers.clear();
+        self.failed_check = None;
         self.changes = Changes::default();
         self.garbage.clear();
         self.removals.clear();
@@ -135,8 +165,13 @@ impl Effects {
         self.garbage.extend(large.map(|value| Garbage(Held::Value(value))));
     }
 
+    /// What a FLUSHALL gave up: its keys can still be told, so it is never dropped here.
+    pub(super) fn discard_cleared(&mut self, keyspace: Box<Keyspace>) {
+        self.garbage.push(Garbage(Held::Keyspace(keyspace)));
+    }
+
     pub(super) fn discard_keyspace(&mut self, keyspace: Box<Keyspace>) {
-        if keyspace.totals.keys > SMALL_KEYS || keyspace.totals.bytes > SMALL_BYTES {
+        if !is_small(&keyspace) {
             self.garbage.push(Garbage(Held::Keyspace(keyspace)));
         }
     }

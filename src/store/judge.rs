@@ -7,7 +7,7 @@ use super::keyspace::cost_of;
 use super::limits::Need;
 use super::state::Store;
 use super::warm::WINDOW;
-use crate::model::{Check, Mode, Outcome, Reason, Transaction, Version};
+use crate::model::{Check, FailedCheck, Mode, Outcome, Reason, Transaction, Version};
 
 /// What is to become of a transaction.
 pub(super) enum Verdict {
@@ -22,10 +22,12 @@ pub(super) enum Verdict {
 impl Store {
     /// What is to become of `transaction`; makes the room that it needs.
     pub(super) fn judge(&mut self, transaction: &Transaction, effects: &mut Effects) -> Verdict {
+        effects.failed_check = None;
         if transaction.mode == Mode::Each {
             return Verdict::Single;
         }
-        if !transaction.checks.iter().all(|check| self.check(check)) {
+        effects.failed_check = self.failed_check(&transaction.checks);
+        if effects.failed_check.is_some() {
             return Verdict::Refuse(Outcome::Aborted, None);
         }
         if transaction.commands.len() <= 1 {
@@ -34,7 +36,13 @@ impl Store {
         self.dry_run(transaction, effects)
     }
 
-    fn check(&self, check: &Check) -> bool {
+    fn failed_check(&self, checks: &[Check]) -> Option<FailedCheck> {
+        let mut unmet = checks.iter().map(|check| self.unmet(check)).enumerate();
+        unmet.find_map(|(at, version)| Some(FailedCheck { at, version: version? }))
+    }
+
+    /// The version of the check's key, if the check does not hold.
+    fn unmet(&self, check: &Check) -> Option<Version> {
         let key = check.key.as_bytes();
         let found = self.keyspace.find(self.keyspace.index.hash(key), key);
         let record = found.map(|address| self.keyspace.records.at(address));
@@ -43,7 +51,8 @@ impl Store {
             value: &[],
             deadline: record.deadline(),
         });
-        holds(check.condition, current)
+        let version = Version(current.as_ref().map_or(0, |current| current.version));
+        (!holds(check.condition, current)).then_some(version)
     }
 
     /// Judges a transaction of mode `multi` or `all` whose checks hold, and makes the room that it needs.

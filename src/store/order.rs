@@ -9,7 +9,7 @@
 //! transaction, so the search never walks over the same entry twice.
 
 use super::cells::Address;
-use super::record::Records;
+use super::record::{Record, Records};
 
 /// One list.
 #[derive(Clone, Copy, Default)]
@@ -33,6 +33,19 @@ impl List {
     /// Moves the search past the entry at the cursor.
     pub(super) fn skip(&mut self, records: &Records) {
         self.cursor = records.at(self.cursor).previous();
+    }
+
+    /// Shows the `most` recent entries, the least recent of them first.
+    pub(super) fn visit_recent(&self, records: &Records, most: usize, visit: &mut dyn FnMut(&Record<'_>)) {
+        let mut addresses = Vec::new();
+        let mut at = self.head;
+        while let Some(address) = at.some()
+            && addresses.len() < most
+        {
+            addresses.push(address);
+            at = records.at(address).next();
+        }
+        addresses.into_iter().rev().for_each(|address| visit(&records.at(address)));
     }
 
     /// Makes an entry the most recent one.

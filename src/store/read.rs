@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::record::Record;
 use super::state::Store;
 use super::warm::WINDOW;
-use crate::model::limits::{MAX_SCAN_ITEMS, MAX_SCAN_SLOTS};
+use crate::model::limits::{MAX_SCAN_BYTES, MAX_SCAN_ITEMS, MAX_SCAN_SLOTS};
 use crate::model::{Answer, Found, Item, Key, Page, Query, Slot, Timestamp, Version};
 
 impl Store {
@@ -15,8 +15,15 @@ impl Store {
     pub fn read(&self, now: Timestamp, query: &Query) -> Answer {
         match query {
             Query::Get(key) => Answer::Value(self.lookup(now, key).map(|record| found(&record))),
-            Query::Describe(key) => Answer::Item(self.lookup(now, key).map(|record| item(&record))),
-            Query::Scan { cursor, limit, prefix } => Answer::Page(self.scan(now, *cursor, *limit, prefix)),
+            Query::Describe(key) => Answer::Item(self.lookup(now, key).map(|record| item(&record, false))),
+            Query::Scan { cursor, limit, prefix, values } => {
+                Answer::Page(self.scan(now, *cursor, *limit, prefix, *values))
+            }
+            Query::Many(queries) => {
+                let mut answers = Vec::new();
+                self.read_all(now, queries, &mut answers);
+                Answer::Many(answers)
+            }
         }
     }
 
@@ -27,7 +34,7 @@ impl Store {
             if window.len() > 1 {
                 self.keyspace.warm_for_read(window.iter().filter_map(|query| match query {
                     Query::Get(key) | Query::Describe(key) => Some(key.as_bytes()),
-                    Query::Scan { .. } => None,
+                    Query::Scan { .. } | Query::Many(_) => None,
                 }));
             }
             answers.extend(window.iter().map(|query| self.read(now, query)));
@@ -42,17 +49,20 @@ impl Store {
 
     /// A cursor is the next slot. An entry keeps its slot for life, so one that is present during the whole
     /// scan comes out exactly once, whatever is written meanwhile and whichever node answers the pages.
-    fn scan(&self, now: Timestamp, cursor: u64, limit: usize, prefix: &[u8]) -> Page {
+    fn scan(&self, now: Timestamp, cursor: u64, limit: usize, prefix: &[u8], values: bool) -> Page {
         let slots = &self.keyspace.slots;
         let end = slots.end();
         let mut at = u32::try_from(cursor).unwrap_or(u32::MAX).min(end);
         let stop = at.saturating_add(MAX_SCAN_SLOTS as u32).min(end);
         let limit = limit.clamp(1, MAX_SCAN_ITEMS);
-        let mut items = Vec::new();
-        while at < stop && items.len() < limit {
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while at < stop && items.len() < limit && bytes < MAX_SCAN_BYTES {
             let record = slots.get(Slot(at)).map(|address| self.keyspace.records.at(address));
             let wanted = record.filter(|record| record.key().starts_with(prefix) && !record.is_expired(now));
-            items.extend(wanted.map(|record| item(&record)));
+            if let Some(record) = wanted {
+                bytes += record.key().len() + if values { record.value().len() } else { 0 };
+                items.push(item(&record, values));
+            }
             at += 1;
         }
         Page { items, cursor: (at < end).then_some(u64::from(at)) }
@@ -61,19 +71,24 @@ impl Store {
 
 /// A small value is copied, so that no reader pins a page; a large one is shared, so that no reader copies
 /// megabytes.
-fn found(record: &Record<'_>) -> Found {
-    let value = match record.shared_value() {
+fn value(record: &Record<'_>) -> Bytes {
+    match record.shared_value() {
         Some(shared) => shared.clone(),
         None => Bytes::copy_from_slice(record.value()),
-    };
+    }
+}
+
+fn found(record: &Record<'_>) -> Found {
+    let value = value(record);
     Found { value, version: Version(record.version()), deadline: record.deadline(), slot: record.slot() }
 }
 
-fn item(record: &Record<'_>) -> Item {
+fn item(record: &Record<'_>, with_value: bool) -> Item {
     Item {
         key: Key::new(Bytes::copy_from_slice(record.key())).expect("stored keys were checked"),
         size: record.value().len() as u64,
         version: Version(record.version()),
         deadline: record.deadline(),
+        value: with_value.then(|| value(record)),
     }
 }

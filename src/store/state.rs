@@ -331,7 +331,7 @@ impl Store {
             let old = std::mem::replace(&mut self.keyspace, empty);
             match &mut self.cut {
                 Some(cut) if !cut.is_frozen() && !cut.is_done() => cut.freeze(old),
-                _ => effects.discard_keyspace(old),
+                _ => effects.discard_cleared(old),
             }
             self.guard.forget();
         }

@@ -77,7 +77,8 @@ fn a_scan_page_visits_a_bounded_number_of_slots() {
     let mut cursor = 0;
     let mut pages = Vec::new();
     loop {
-        let query = kvorum::model::Query::Scan { cursor, limit: 10, prefix: bytes::Bytes::new() };
+        let query =
+            kvorum::model::Query::Scan { cursor, limit: 10, prefix: bytes::Bytes::new(), values: false };
         let kvorum::model::Answer::Page(page) = fixture.store.read(Timestamp(1_010), &query) else {
             unreachable!()
         };

@@ -166,8 +166,13 @@ fn query() -> impl Strategy<Value = Query> {
     prop_oneof![
         key().prop_map(Query::Get),
         key().prop_map(Query::Describe),
-        (0..20_u64, 0..6_usize, prop_oneof![Just(""), Just("a")])
-            .prop_map(|(cursor, limit, prefix)| Query::Scan { cursor, limit, prefix: Bytes::from(prefix) }),
+        (0..20_u64, 0..6_usize, prop_oneof![Just(""), Just("a")], any::<bool>()).prop_map(
+            |(cursor, limit, prefix, values)| {
+                Query::Scan { cursor, limit, prefix: Bytes::from(prefix), values }
+            }
+        ),
+        prop::collection::vec(prop_oneof![key().prop_map(Query::Get), key().prop_map(Query::Describe)], 0..4)
+            .prop_map(Query::Many),
     ]
 }
 

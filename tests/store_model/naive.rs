@@ -330,13 +330,19 @@ impl Naive {
     }
 
     fn read(&mut self, query: &Query) {
-        let item = |key: &[u8], e: &Held| Item {
+        let answer = self.answer(query);
+        self.answers.push(answer);
+    }
+
+    fn answer(&self, query: &Query) -> Answer {
+        let item = |key: &[u8], e: &Held, with_value: bool| Item {
             key: Key::new(key.to_vec()).expect("a stored key"),
             size: e.value.len() as u64,
             version: Version(e.version),
             deadline: e.deadline.map(Timestamp),
+            value: with_value.then(|| Bytes::from(e.value.clone())),
         };
-        let answer = match query {
+        match query {
             Query::Get(key) => Answer::Value(self.present(key.as_bytes()).map(|e| Found {
                 value: Bytes::from(e.value.clone()),
                 version: Version(e.version),
@@ -344,19 +350,19 @@ impl Naive {
                 slot: Slot(e.slot),
             })),
             Query::Describe(key) => {
-                Answer::Item(self.present(key.as_bytes()).map(|e| item(key.as_bytes(), e)))
+                Answer::Item(self.present(key.as_bytes()).map(|e| item(key.as_bytes(), e, false)))
             }
-            Query::Scan { cursor, limit, prefix } => {
+            Query::Scan { cursor, limit, prefix, values } => {
                 let mut here: Vec<_> =
                     self.entries.iter().filter(|(_, e)| u64::from(e.slot) >= *cursor).collect();
                 here.sort_by_key(|(_, e)| e.slot);
                 let wanted = here.iter().filter(|(key, e)| key.starts_with(prefix) && !gone(e, self.now));
-                let items = wanted.take((*limit).max(1)).map(|(key, e)| item(key, e)).collect();
+                let items = wanted.take((*limit).max(1)).map(|(key, e)| item(key, e, *values)).collect();
                 // Where the scan goes on is the store's own affair; the test of scans looks at it.
                 Answer::Page(Page { items, cursor: None })
             }
-        };
-        self.answers.push(answer);
+            Query::Many(queries) => Answer::Many(queries.iter().map(|query| self.answer(query)).collect()),
+        }
     }
 }
 

@@ -241,7 +241,7 @@ fn flushall_removes_everything_and_is_one_removal() {
 fn reads_within_a_transaction_see_the_commands_before_them() {
     let mut fixture = Fixture::unlimited();
     let get = || Query::Get(key("a"));
-    let scan = || Query::Scan { cursor: 0, limit: 10, prefix: Bytes::new() };
+    let scan = || Query::Scan { cursor: 0, limit: 10, prefix: Bytes::new(), values: false };
     let reads = [(0, get()), (1, get()), (2, scan()), (2, get())];
     let seen = |effects: &Effects| -> Vec<usize> {
         let size = |answer: &Answer| match answer {

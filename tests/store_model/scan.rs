@@ -30,7 +30,7 @@ proptest! {
         let mut returned: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
         let (mut cursor, mut rest) = (0, rest.iter());
         loop {
-            let query = Query::Scan { cursor, limit, prefix: Bytes::new() };
+            let query = Query::Scan { cursor, limit, prefix: Bytes::new(), values: false };
             let Answer::Page(page) = store.read(store.now(), &query) else { unreachable!("a scan has pages") };
             prop_assert!(page.items.len() <= limit);
             let now = present(&store);
