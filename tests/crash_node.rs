@@ -53,7 +53,7 @@ fn after(count: u64) -> Contents {
 async fn contents(node: &Node) -> Contents {
     let mut contents = Contents::new();
     for n in 0..KEYS {
-        let read = node.read(Query::Get(key(n)), Consistency::Linearizable, soon()).await.expect("a read");
+        let read = node.read(&Query::Get(key(n)), Consistency::Linearizable, soon()).await.expect("a read");
         let Answer::Value(found) = read.answer else { panic!("a value was asked for") };
         if let Some(found) = found {
             let text = String::from_utf8(found.value.to_vec()).expect("digits");

@@ -210,14 +210,17 @@ fn bodies() {
 #[test]
 fn paths_methods_and_queries() {
     let (_directory, node) = node();
-    for path in ["/", "/v1", "/v2/kv/k", "/v1/kv/k/x", "/v1/kv", "/metrics/x", "//v1/kv/k"] {
+    for path in ["/", "/v1", "/v2/kv/k", "/v1/kv/k/x", "/v1/batch/x", "/metrics/x", "//v1/kv/k"] {
         node.get(path).problem(404, "not-found");
     }
     let cases = [
         ("POST", "/v1/kv/k", "DELETE, GET, HEAD, PUT"),
         ("PATCH", "/v1/kv/k", "DELETE, GET, HEAD, PUT"),
         ("OPTIONS", "/v1/kv/k", "DELETE, GET, HEAD, PUT"),
-        ("POST", "/v1/kv/k/ttl", "GET, HEAD"),
+        ("POST", "/v1/kv/k/ttl", "DELETE, GET, HEAD, PUT"),
+        ("PUT", "/v1/kv", "DELETE, GET, HEAD"),
+        ("GET", "/v1/batch", "POST"),
+        ("GET", "/v1/kv/k/incr", "POST"),
         ("DELETE", "/v1/stats", "GET, HEAD"),
         ("GET", "/v1/admin/compact", "POST"),
         ("POST", "/healthz", "GET, HEAD"),
@@ -257,7 +260,10 @@ fn stats_compaction_and_documents() {
     let stats = node.get("/v1/stats").json();
     assert_eq!(stats["store"]["keys"], 50);
     assert_eq!(stats["store"]["revision"], 50);
-    assert_eq!(stats["ops"], json!({"total": 52, "get": 2, "set": 50, "delete": 0, "ttl": 0}));
+    let none = ["batch", "clear", "delete", "expire", "incr", "scan", "ttl"].map(|name| &stats["ops"][name]);
+    assert!(none.iter().all(|count| **count == 0), "{stats}");
+    let ops = ["get", "set", "total"].map(|name| stats["ops"][name].as_u64());
+    assert_eq!(ops, [Some(2), Some(50), Some(52)]);
     assert_eq!((&stats["hits"], &stats["misses"], &stats["hit_ratio"]), (&json!(1), &json!(1), &json!(0.5)));
     assert_eq!((&stats["role"], &stats["wal"]["durability"]), (&json!("leader"), &json!("always")));
     assert!(stats["store"]["bytes"].as_u64() > Some(50 * 100), "{stats}");

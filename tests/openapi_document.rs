@@ -100,6 +100,7 @@ fn fit(schemas: &Value, name: &str, schema: &Value, example: &serde_json::Map<St
                     Value::String(_) => "string",
                     Value::Bool(_) => "boolean",
                     Value::Number(number) if number.is_f64() => "number",
+                    Value::Array(_) => "array",
                     _ => "integer",
                 };
                 assert_eq!(property["type"], kind, "{name}.{field}");

@@ -138,7 +138,7 @@ fn set(n: usize) -> Transaction {
 
 async fn is_there(node: &Node, n: usize) -> bool {
     let deadline = Instant::now() + Duration::from_secs(10);
-    let read = node.read(Query::Get(key(n)), Consistency::Linearizable, deadline).await.expect("a read");
+    let read = node.read(&Query::Get(key(n)), Consistency::Linearizable, deadline).await.expect("a read");
     matches!(read.answer, Answer::Value(Some(_)))
 }
 

@@ -2,7 +2,6 @@
 
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
-use poem_openapi::payload::Json;
 use poem_openapi::registry::Registry;
 use poem_openapi::registry::{
     MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef,
@@ -10,19 +9,21 @@ use poem_openapi::registry::{
 use poem_openapi::types::{Base64, ToJSON, Type};
 use poem_openapi::{ApiResponse, Object};
 
-use super::accept::{JSON, OCTETS};
-use crate::model::{Key, Version};
-use crate::service::{Countdown, Entry, Written};
+use super::accept::OCTETS;
+use super::coding::Coding;
+use super::payload::{Shown, media_types};
+use super::versions::{described, tag, version_headers};
+use crate::model::Key;
+use crate::service::{Countdown, Entry, Sum, Written};
 
-const VERSION: HeaderName = HeaderName::from_static("kvorum-version");
 const TTL_MS: HeaderName = HeaderName::from_static("kvorum-ttl-ms");
 
 /// A value that was found, in the form that the client wants.
 pub(super) struct Found {
     /// What was found.
     pub(super) entry: Entry,
-    /// What was asked for, if it is to be sent with an envelope; else the value goes out bare.
-    pub(super) key: Option<Key>,
+    /// What was asked for and how to write it, if it is to be sent with an envelope; else the value goes out bare.
+    pub(super) envelope: Option<(Key, Coding)>,
 }
 
 /// A value with its key: text as text, other bytes in base64.
@@ -52,41 +53,60 @@ impl IntoResponse for Found {
     fn into_response(self) -> Response {
         let mut response = Response::default();
         let mut headers = HeaderMap::with_capacity(4);
-        let content_type = if self.key.is_some() { JSON } else { OCTETS };
+        let content_type = self.envelope.as_ref().map_or(OCTETS, |(_, coding)| coding.media_type());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        tag(&mut headers, self.entry.version);
-        if let Some(ttl_ms) = self.entry.ttl_ms {
-            headers.insert(TTL_MS, HeaderValue::from(ttl_ms));
-        }
+        stamp(&mut headers, &self.entry);
         *response.headers_mut() = headers;
-        match self.key {
+        match self.envelope {
             None => response.set_body(self.entry.value),
-            Some(key) => response.set_body(envelope(&key, &self.entry).to_json_string()),
+            Some((key, coding)) => {
+                let document = envelope(&key, &self.entry).to_json().unwrap_or_default();
+                response.set_body(coding.encode(document));
+            }
         }
         response
     }
 }
 
-impl ApiResponse for Found {
+/// What a conditional read answers.
+pub(super) enum Looked {
+    /// The value.
+    Found(Found),
+    /// The client has this version already.
+    NotModified(Entry),
+}
+
+impl IntoResponse for Looked {
+    fn into_response(self) -> Response {
+        match self {
+            Looked::Found(found) => found.into_response(),
+            Looked::NotModified(entry) => {
+                let mut response = StatusCode::NOT_MODIFIED.into_response();
+                response.headers_mut().remove(header::CONTENT_TYPE);
+                stamp(response.headers_mut(), &entry);
+                response
+            }
+        }
+    }
+}
+
+impl ApiResponse for Looked {
     fn meta() -> MetaResponses {
         let octets = MetaSchemaRef::Inline(Box::new(MetaSchema::new_with_format("string", "binary")));
-        let mut headers = version_headers();
-        headers.push(described(
-            "Kvorum-Ttl-Ms",
-            "Milliseconds left; absent if the key has no deadline.",
-            false,
-        ));
+        let mut content = vec![MetaMediaType { content_type: OCTETS, schema: octets }];
+        content.extend(media_types(Envelope::schema_ref()));
+        let response = |status, description, content| MetaResponse {
+            description,
+            status: Some(status),
+            status_range: None,
+            content,
+            headers: entry_headers(),
+        };
         MetaResponses {
-            responses: vec![MetaResponse {
-                description: "The value: its bytes, or an envelope if `Accept` asks for `application/json`.",
-                status: Some(200),
-                status_range: None,
-                content: vec![
-                    MetaMediaType { content_type: OCTETS, schema: octets },
-                    MetaMediaType { content_type: JSON, schema: Envelope::schema_ref() },
-                ],
-                headers,
-            }],
+            responses: vec![
+                response(200, "The value: its bytes, or an envelope if `Accept` asks for one.", content),
+                response(304, "The client has this version already (`If-None-Match`).", Vec::new()),
+            ],
         }
     }
 
@@ -117,6 +137,8 @@ pub(super) struct Stored {
     pub(super) key: Key,
     /// What came of it.
     pub(super) written: Written,
+    /// How to write it.
+    pub(super) coding: Coding,
 }
 
 impl IntoResponse for Stored {
@@ -124,7 +146,7 @@ impl IntoResponse for Stored {
         let (key, key_base64) = text_or_base64(self.key.as_bytes());
         let Written { version, created } = self.written;
         let body = WrittenBody { key, key_base64, version: version.0, created };
-        let mut response = Json(body).into_response();
+        let mut response = Shown(self.coding, body).into_response();
         response.set_status(if created { StatusCode::CREATED } else { StatusCode::OK });
         tag(response.headers_mut(), version);
         response
@@ -137,7 +159,7 @@ impl ApiResponse for Stored {
             description,
             status: Some(status),
             status_range: None,
-            content: vec![MetaMediaType { content_type: JSON, schema: WrittenBody::schema_ref() }],
+            content: media_types(WrittenBody::schema_ref()),
             headers: version_headers(),
         };
         MetaResponses {
@@ -197,24 +219,35 @@ impl From<Countdown> for CountdownBody {
     }
 }
 
-/// Sets ETag and Kvorum-Version.
-fn tag(headers: &mut HeaderMap, version: Version) {
-    // Twenty digits and the quotes, without a detour over a string of its own.
-    let mut quoted = [b'"'; 22];
-    let mut start = quoted.len() - 1;
-    let mut rest = version.0;
-    loop {
-        start -= 1;
-        quoted[start] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+/// A number was added to.
+#[derive(Debug, Object)]
+#[oai(rename = "Sum")]
+pub(super) struct SumBody {
+    /// The value now.
+    value: i64,
+    /// The version now, as in the ETag.
+    version: u64,
+}
+
+impl From<Sum> for SumBody {
+    fn from(sum: Sum) -> SumBody {
+        SumBody { value: sum.value, version: sum.version.0 }
     }
-    if let Ok(etag) = HeaderValue::from_bytes(&quoted[start - 1..]) {
-        headers.insert(header::ETAG, etag);
+}
+
+/// Everything was removed.
+#[derive(Debug, Object)]
+pub(super) struct Cleared {
+    /// How many keys there were, expired ones that were not swept yet included.
+    pub(super) keys: u64,
+}
+
+/// Sets all headers of an entry.
+fn stamp(headers: &mut HeaderMap, entry: &Entry) {
+    tag(headers, entry.version);
+    if let Some(ttl_ms) = entry.ttl_ms {
+        headers.insert(TTL_MS, HeaderValue::from(ttl_ms));
     }
-    headers.insert(VERSION, HeaderValue::from(version.0));
 }
 
 fn envelope(key: &Key, entry: &Entry) -> Envelope {
@@ -223,42 +256,15 @@ fn envelope(key: &Key, entry: &Entry) -> Envelope {
     Envelope { key, key_base64, value, value_base64, version: entry.version.0, ttl_ms: entry.ttl_ms }
 }
 
-fn text_or_base64(bytes: &[u8]) -> (Option<String>, Option<Base64<Vec<u8>>>) {
+pub(super) fn text_or_base64(bytes: &[u8]) -> (Option<String>, Option<Base64<Vec<u8>>>) {
     match str::from_utf8(bytes) {
         Ok(text) => (Some(text.to_owned()), None),
         Err(_) => (None, Some(Base64(bytes.to_vec()))),
     }
 }
 
-fn version_headers() -> Vec<MetaHeader> {
-    vec![
-        described("ETag", "The version in double quotes, for `If-Match`.", true),
-        described("Kvorum-Version", "The version: the store's revision at the key's last change.", true),
-    ]
-}
-
-fn described(name: &str, description: &str, required: bool) -> MetaHeader {
-    let ty = if name == "ETag" { "string" } else { "integer" };
-    MetaHeader {
-        name: name.to_owned(),
-        description: Some(description.to_owned()),
-        required,
-        deprecated: false,
-        schema: MetaSchemaRef::Inline(Box::new(MetaSchema::new(ty))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_written_whole() {
-        for version in [0, 7, 10, 1 << 32, u64::MAX] {
-            let mut headers = HeaderMap::new();
-            tag(&mut headers, Version(version));
-            assert_eq!(headers[header::ETAG], format!("\"{version}\""));
-            assert_eq!(headers[VERSION], version.to_string());
-        }
-    }
+fn entry_headers() -> Vec<MetaHeader> {
+    let mut headers = version_headers();
+    headers.push(described("Kvorum-Ttl-Ms", "Milliseconds left; absent if the key has no deadline.", false));
+    headers
 }

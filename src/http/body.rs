@@ -19,10 +19,7 @@ const MAX_HELD_BYTES: u64 = 256 << 20;
 const UNIT_BYTES: u64 = 1 << 10;
 
 /// A value on its way in, under whatever `Content-Type` the client gives it.
-pub(super) struct ValueBody {
-    body: Body,
-    length: Option<u64>,
-}
+pub(super) struct ValueBody(pub(super) Incoming);
 
 impl<'a> ApiExtractor<'a> for ValueBody {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
@@ -45,17 +42,32 @@ impl<'a> ApiExtractor<'a> for ValueBody {
         body: &mut RequestBody,
         _options: ExtractParamOptions<()>,
     ) -> poem::Result<ValueBody> {
-        let length = check(request.headers())?;
-        Ok(ValueBody { body: body.take()?, length })
+        Ok(ValueBody(Incoming::new(request, body)?))
     }
 }
 
-impl ValueBody {
-    /// The bytes, at most `limit_bytes`, and the room that they take in `bodies`.
-    pub(super) async fn read(self, limit_bytes: u64, bodies: &Bodies) -> Result<(Bytes, Room<'_>), Refusal> {
-        let too_large = || Refusal::Service(Error::ValueTooLarge { limit_bytes });
+/// A body that has not been read yet.
+pub(super) struct Incoming {
+    body: Body,
+    length: Option<u64>,
+}
+
+impl Incoming {
+    /// The body of `request`, unless its headers say that it cannot be taken as it is.
+    pub(super) fn new(request: &Request, body: &mut RequestBody) -> poem::Result<Incoming> {
+        let length = check(request.headers())?;
+        Ok(Incoming { body: body.take()?, length })
+    }
+
+    /// The bytes, at most `limit_bytes` or else `too_large`, and the room that they take in `bodies`.
+    pub(super) async fn read(
+        self,
+        limit_bytes: u64,
+        too_large: Error,
+        bodies: &Bodies,
+    ) -> Result<(Bytes, Room<'_>), Refusal> {
         if self.length.is_some_and(|length| length > limit_bytes) {
-            return Err(too_large());
+            return Err(too_large.into());
         }
         let room = bodies.reserve(self.length.unwrap_or(limit_bytes))?;
         let mut stream = self.body.into_bytes_stream();
@@ -67,7 +79,7 @@ impl ValueBody {
             let chunk = chunk.map_err(|_| Refusal::invalid("the body ended before it was complete"))?;
             length += chunk.len() as u64;
             if length > limit_bytes {
-                return Err(too_large());
+                return Err(too_large.into());
             }
             if first.is_empty() {
                 first = chunk;
@@ -86,10 +98,10 @@ impl ValueBody {
 /// What the headers say of a body: its length, if announced.
 fn check(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
     if headers.get_all(header::CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
-        return Err(Refusal::UnsupportedMediaType("a value is taken as it is: no Content-Encoding"));
+        return Err(Refusal::UnsupportedMediaType("a body is taken as it is: no Content-Encoding"));
     }
     if headers.contains_key(header::CONTENT_RANGE) {
-        return Err(Refusal::invalid("a value is written as a whole: no Content-Range"));
+        return Err(Refusal::invalid("a body is taken as a whole: no Content-Range"));
     }
     Ok(headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()))
 }

@@ -8,20 +8,13 @@ use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Map, Value, json};
 
 use super::api::{Api, api};
+use super::batch::MAX_BATCH_BYTES;
 use super::examples::examples;
 use super::operations;
 use super::refusal::{PROBLEM, problem, status};
-use crate::model::Version;
-use crate::service::{Code, Consistency, Error};
-
-/// Fields that are null where there is nothing to say.
-const NULLABLE: [(&str, &str); 5] = [
-    ("Countdown", "ttl_ms"),
-    ("Countdown", "expires_at"),
-    ("Wal", "first_index"),
-    ("Wal", "last_index"),
-    ("Raft", "leader"),
-];
+use super::schemas;
+use crate::model::{Reason, Timestamp, Version};
+use crate::service::{Code, Consistency, Error, Gone};
 
 const DESCRIPTION: &str =
     "A replicated in-memory key-value store whose keys, TTLs, evictions and locks stay true \
@@ -68,9 +61,7 @@ fn documented() -> OpenApiService<Api, ()> {
 
 fn completed(bare: &str) -> String {
     let mut document: Value = serde_json::from_str(bare).expect("poem-openapi writes JSON");
-    for (schema, field) in NULLABLE {
-        document["components"]["schemas"][schema]["properties"][field]["nullable"] = json!(true);
-    }
+    schemas::complete(&mut document["components"]["schemas"]);
     for (schema, example) in examples() {
         document["components"]["schemas"][schema]["example"] = example;
     }
@@ -117,12 +108,10 @@ fn described(response: &Value, schemas: &Value) -> Value {
 fn example(code: Code, writes: bool) -> Value {
     let error = sample(code);
     let applied = error.as_ref().map_or(crate::service::Applied::No, Error::applied);
-    let version = if code == Code::PreconditionFailed { Some(7) } else { None };
-    let detail = error.map_or_else(|| code.summary().to_owned(), |error| error.to_string());
-    json!({
-        "summary": code.summary(),
-        "value": problem(code, detail, writes.then_some(applied), version).to_json(),
-    })
+    let detail = error.as_ref().map_or_else(|| code.summary().to_owned(), Error::to_string);
+    let mut problem = problem(code, detail, writes.then_some(applied));
+    error.and_then(|error| problem.particulars(&error));
+    json!({ "summary": code.summary(), "value": problem.to_json() })
 }
 
 /// An error of this code, if the service has it.
@@ -133,7 +122,13 @@ fn sample(code: Code) -> Option<Error> {
         Code::ValueTooLarge => {
             Error::ValueTooLarge { limit_bytes: crate::model::limits::DEFAULT_MAX_VALUE_BYTES }
         }
-        Code::NotFound => Error::NotFound,
+        Code::NotFound => Error::NotFound(Some(Gone {
+            reason: Reason::Evicted,
+            index: 4_711,
+            at: Timestamp(1_795_475_336_791),
+        })),
+        Code::BodyTooLarge => Error::BodyTooLarge { limit_bytes: MAX_BATCH_BYTES },
+        Code::NotAnInteger => Error::NotAnInteger("the value is no decimal integer of 64 bits"),
         Code::PreconditionFailed => Error::PreconditionFailed { version: Version(7) },
         Code::Conflict => Error::Conflict("a compaction or snapshot is under way already"),
         Code::OutOfMemory => Error::OutOfMemory,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// An example of each schema that is sent as a whole.
-pub(super) fn examples() -> [(&'static str, Value); 6] {
+pub(super) fn examples() -> [(&'static str, Value); 12] {
     [
         ("Entry", json!({ "key": "greeting", "value": "hello", "version": 7, "ttl_ms": 59_874 })),
         ("Written", json!({ "key": "greeting", "version": 7, "created": true })),
@@ -20,6 +20,28 @@ pub(super) fn examples() -> [(&'static str, Value); 6] {
             }),
         ),
         ("Stats", stats()),
+        ("Sum", json!({ "value": 42, "version": 8 })),
+        ("Addition", json!({ "by": 1 })),
+        ("Deadline", json!({ "ttl_ms": 60_000 })),
+        ("Cleared", json!({ "keys": 1_000_000 })),
+        (
+            "Page",
+            json!({
+                "items": [{ "key": "greeting", "size": 5, "version": 7, "ttl_ms": 59_874 }],
+                "cursor": "10000",
+            }),
+        ),
+        (
+            "Batch",
+            json!({
+                "steps": [
+                    { "op": "check", "key": "stock", "present": true },
+                    { "op": "incr", "key": "stock", "by": -1 },
+                    { "op": "set", "key": "order:7", "value": "1 poem", "ttl_ms": 86_400_000 },
+                    { "op": "get", "key": "stock" },
+                ],
+            }),
+        ),
     ]
 }
 
@@ -39,7 +61,8 @@ fn stats() -> Value {
             "max_value_bytes": 8_388_608,
             "revision": 1_000_000,
         },
-        "ops": { "total": 3_000_000, "get": 2_000_000, "set": 1_000_000, "delete": 0, "ttl": 0 },
+        "ops": { "total": 3_000_000, "get": 2_000_000, "set": 1_000_000, "delete": 0, "ttl": 0, "incr": 0, "expire": 0, "scan": 0,
+            "clear": 0, "batch": 0 },
         "hits": 1_900_000,
         "misses": 100_000,
         "hit_ratio": 0.95,

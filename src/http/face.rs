@@ -8,8 +8,9 @@ use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::{HeaderValue, Method, Uri, header};
 use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Result};
 
-use super::accept::{Form, JSON};
+use super::accept::Form;
 use super::api::{self, Api, api};
+use super::coding::JSON;
 use super::document::{document, page, service};
 use super::gate::Gate;
 use super::params::{KEYS, key};
@@ -115,7 +116,10 @@ fn plain_key(request: &Request) -> Option<&str> {
     if *request.method() != Method::GET || request.uri().query().is_some() {
         return None;
     }
-    let any = request.headers().get(header::ACCEPT).is_none_or(|accept| accept == "*/*");
+    let headers = request.headers();
+    let any = headers.get(header::ACCEPT).is_none_or(|accept| accept == "*/*")
+        && !headers.contains_key(header::IF_NONE_MATCH)
+        && !headers.contains_key(header::IF_MATCH);
     let segment = request.uri().path().strip_prefix(KEYS)?;
     if any && !segment.is_empty() && !segment.contains('/') { Some(segment) } else { None }
 }

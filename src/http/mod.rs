@@ -21,19 +21,27 @@ mod accept;
 mod acceptor;
 mod answers;
 mod api;
+mod batch;
 mod body;
+mod coding;
+mod deadline;
 mod document;
 mod examples;
 mod face;
 mod gate;
 mod operations;
+mod pages;
 mod params;
+mod payload;
 mod percent;
 mod preconditions;
 mod refusal;
+mod results;
 mod routes;
+mod schemas;
 mod server;
 mod stats;
+mod versions;
 
 #[cfg(test)]
 mod tests;

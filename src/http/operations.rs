@@ -44,20 +44,43 @@ macro_rules! operations {
 operations! {
     /// Reads a value.
     GetKey, "getKey", false,
-        [InvalidArgument, KeyTooLarge, NotFound, NotAcceptable, NoLeader, Overloaded, Unavailable];
+        [InvalidArgument, KeyTooLarge, NotFound, PreconditionFailed, NotAcceptable, NoLeader, Overloaded, Unavailable];
     /// Reads what is known of a value without the value.
     HeadKey, "headKey", false,
-        [InvalidArgument, KeyTooLarge, NotFound, NotAcceptable, NoLeader, Overloaded, Unavailable];
+        [InvalidArgument, KeyTooLarge, NotFound, PreconditionFailed, NotAcceptable, NoLeader, Overloaded, Unavailable];
     /// Writes a value.
     PutKey, "putKey", true,
-        [InvalidArgument, KeyTooLarge, PreconditionFailed, ValueTooLarge, UnsupportedMediaType, OutOfMemory,
-         OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
+        [InvalidArgument, KeyTooLarge, PreconditionFailed, ValueTooLarge, UnsupportedMediaType, NotAcceptable,
+         OutOfMemory, OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
     /// Removes a key.
     DeleteKey, "deleteKey", true,
         [InvalidArgument, KeyTooLarge, NotFound, PreconditionFailed, OutOfDisk, NoLeader, Overloaded, Unavailable,
          UnknownOutcome];
     /// Says how long a key has left.
-    GetKeyTtl, "getKeyTtl", false, [InvalidArgument, KeyTooLarge, NotFound, NoLeader, Overloaded, Unavailable];
+    GetKeyTtl, "getKeyTtl", false,
+        [InvalidArgument, KeyTooLarge, NotFound, NotAcceptable, NoLeader, Overloaded, Unavailable];
+    /// Sets how long a key has left.
+    PutKeyTtl, "putKeyTtl", true,
+        [InvalidArgument, KeyTooLarge, NotFound, PreconditionFailed, BodyTooLarge, UnsupportedMediaType,
+         NotAcceptable, OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
+    /// Takes a deadline away.
+    DeleteKeyTtl, "deleteKeyTtl", true,
+        [InvalidArgument, KeyTooLarge, NotFound, PreconditionFailed, NotAcceptable, OutOfDisk, NoLeader, Overloaded,
+         Unavailable, UnknownOutcome];
+    /// Adds to a number.
+    IncrKey, "incrKey", true,
+        [InvalidArgument, KeyTooLarge, NotAnInteger, BodyTooLarge, UnsupportedMediaType, NotAcceptable, OutOfMemory,
+         OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
+    /// Reads a page of keys.
+    ScanKeys, "scanKeys", false, [InvalidArgument, NotAcceptable, NoLeader, Overloaded, Unavailable];
+    /// Removes every key.
+    ClearKeys, "clearKeys", true,
+        [InvalidArgument, NotAcceptable, OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
+    /// Does several steps or none.
+    Batch, "batch", true,
+        [InvalidArgument, KeyTooLarge, ValueTooLarge, BodyTooLarge, NotAnInteger, PreconditionFailed,
+         UnsupportedMediaType, NotAcceptable, OutOfMemory, OutOfDisk, NoLeader, Overloaded, Unavailable,
+         UnknownOutcome];
     /// Reports figures of the node.
     GetStats, "getStats", false, [InvalidArgument, Unavailable];
     /// Compacts the log.

@@ -94,10 +94,7 @@ impl Parameter for Option<Ttl> {
         let wanted = || {
             Refusal::invalid(format!("{name} is a whole number of milliseconds from 1 to {MAX_DEADLINE_MS}"))
         };
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(wanted());
-        }
-        let millis = text.parse().map_err(|_| wanted())?;
+        let millis = number(&text).ok_or_else(wanted)?;
         Ttl::from_millis(millis).map(Some).map_err(|_| wanted())
     }
 }
@@ -144,9 +141,21 @@ pub(super) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The value of a query parameter. That no name comes twice was checked before.
-fn query(request: &Request, name: &str) -> Result<Option<String>, Refusal> {
+pub(super) fn query(request: &Request, name: &str) -> Result<Option<String>, Refusal> {
+    let text = query_bytes(request, name)?.map(String::from_utf8).transpose();
+    text.map_err(|_| Refusal::invalid(format!("{name} is not UTF-8")))
+}
+
+/// [`query`], for bytes that need not be text.
+pub(super) fn query_bytes(request: &Request, name: &str) -> Result<Option<Vec<u8>>, Refusal> {
     let found = pairs(request.uri().query().unwrap_or_default()).find(|(known, _)| *known == name);
     let Some((_, value)) = found else { return Ok(None) };
-    let text = percent::decode_text(value);
-    text.map(Some).ok_or_else(|| Refusal::invalid(format!("{name} is not well percent-encoded UTF-8")))
+    let bytes = percent::decode(value);
+    bytes.map(Some).ok_or_else(|| Refusal::invalid(format!("{name} is not well percent-encoded")))
+}
+
+/// A whole number in decimal digits and nothing else.
+pub(super) fn number(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { text.parse().ok() } else { None }
 }

@@ -4,9 +4,60 @@ use poem::http::{HeaderName, header};
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema};
 
-use super::params::Parameter;
+use super::params::{Parameter, number};
 use super::refusal::Refusal;
 use crate::model::{Condition, Version};
+
+/// `If-Match` (`MATCH`) or `If-None-Match` of a read: entity tags, `*`, or nothing.
+#[derive(Default)]
+pub(super) struct Tags<const MATCH: bool>(Option<Named>);
+
+enum Named {
+    Any,
+    /// Tags that are no versions of ours match nothing and are not kept.
+    These(Vec<Version>),
+}
+
+impl<const MATCH: bool> Tags<MATCH> {
+    /// Whether the header is there and names this version of a present key.
+    pub(super) fn names(&self, version: Version) -> bool {
+        match &self.0 {
+            None => false,
+            Some(Named::Any) => true,
+            Some(Named::These(versions)) => versions.contains(&version),
+        }
+    }
+
+    /// Whether the header is there and does not name this version.
+    pub(super) fn excludes(&self, version: Version) -> bool {
+        self.0.is_some() && !self.names(version)
+    }
+}
+
+impl<const MATCH: bool> Parameter for Tags<MATCH> {
+    const IN: MetaParamIn = MetaParamIn::Header;
+
+    fn schema() -> MetaSchema {
+        MetaSchema { example: Some("\"7\"".into()), ..MetaSchema::new("string") }
+    }
+
+    fn parse(request: &Request, _name: &str) -> Result<Tags<MATCH>, Refusal> {
+        let name = if MATCH { header::IF_MATCH } else { header::IF_NONE_MATCH };
+        let mut versions = None;
+        for value in request.headers().get_all(name) {
+            let versions = versions.get_or_insert_with(Vec::new);
+            for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+                if tag == "*" {
+                    return Ok(Tags(Some(Named::Any)));
+                }
+                // A weak tag stands for the same version: ours are strong, and equal versions are equal bytes.
+                let quoted = tag.strip_prefix("W/").unwrap_or(tag);
+                versions.extend(quoted_version(quoted));
+            }
+        }
+        Ok(Tags(versions.map(Named::These)))
+    }
+}
 
 /// `If-Match: "<version>"` or `*`.
 pub(super) struct IfMatch(Option<Condition>);
@@ -48,8 +99,7 @@ impl Parameter for IfMatch {
         if value == "*" {
             return Ok(IfMatch(Some(Condition::Present)));
         }
-        let version = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).and_then(version);
-        let condition = version.map(Condition::Version);
+        let condition = quoted_version(value).map(Condition::Version);
         condition.map(|condition| IfMatch(Some(condition))).ok_or_else(|| {
             Refusal::invalid("If-Match is one version in double quotes, as the ETag has it, or *")
         })
@@ -81,9 +131,8 @@ pub(super) fn condition(if_match: IfMatch, if_none_match: IfNoneMatch) -> Result
     }
 }
 
-fn version(digits: &str) -> Option<Version> {
-    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if plain { digits.parse().ok().map(Version) } else { None }
+fn quoted_version(tag: &str) -> Option<Version> {
+    tag.strip_prefix('"')?.strip_suffix('"').and_then(number).map(Version)
 }
 
 fn single<'a>(request: &'a Request, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {

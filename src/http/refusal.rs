@@ -1,14 +1,17 @@
 //! Errors on the wire: RFC 9457 problem documents.
 
 use poem::Response;
-use poem::http::{HeaderValue, StatusCode, header};
+use poem::http::{HeaderName, HeaderValue, StatusCode, header};
 use poem_openapi::Object;
 use poem_openapi::types::ToJSON;
 
-use crate::service::{Applied, Code, Error};
+use crate::service::{Applied, Code, Error, Gone};
 
 /// Media type of every error.
 pub(super) const PROBLEM: &str = "application/problem+json";
+
+/// Says why a key is gone.
+pub(super) const GONE: HeaderName = HeaderName::from_static("kvorum-gone");
 
 /// Seconds after which a client that got a 503 may try again.
 const RETRY_AFTER_S: u32 = 1;
@@ -29,8 +32,8 @@ pub(super) enum Refusal {
         allow: String,
     },
     /// Nothing can be sent that the client accepts.
-    #[error("this can be sent as application/octet-stream or application/json")]
-    NotAcceptable,
+    #[error("{0}")]
+    NotAcceptable(&'static str),
     /// The body cannot be taken as it is sent.
     #[error("{0}")]
     UnsupportedMediaType(&'static str),
@@ -57,6 +60,30 @@ pub(super) struct Problem {
     /// For `precondition-failed` only: the key's version, 0 if there is no such key.
     #[oai(skip_serializing_if_is_none)]
     version: Option<u64>,
+    /// For batches only: the number of the step that is wrong or failed, from 0.
+    #[oai(skip_serializing_if_is_none)]
+    step: Option<u64>,
+    /// For `not-found` only: why the key is gone, if this node remembers.
+    #[oai(skip_serializing_if_is_none)]
+    gone: Option<GoneBody>,
+}
+
+/// Why and when a key went.
+#[derive(Debug, Object)]
+#[oai(rename = "Gone")]
+pub(super) struct GoneBody {
+    /// `deleted`, `expired`, `evicted` or `cleared`.
+    reason: String,
+    /// Cluster time at which it went, in milliseconds since the Unix epoch.
+    at: u64,
+    /// Index of the log entry that removed it.
+    index: u64,
+}
+
+impl From<Gone> for GoneBody {
+    fn from(gone: Gone) -> GoneBody {
+        GoneBody { reason: gone.reason.name().to_owned(), at: gone.at.0, index: gone.index }
+    }
 }
 
 impl Refusal {
@@ -65,13 +92,21 @@ impl Refusal {
         Refusal::Service(Error::InvalidArgument(reason.into()))
     }
 
+    /// This, as what is wrong with a step of a batch.
+    pub(super) fn of_step(self, at: usize) -> Refusal {
+        match self {
+            Refusal::Service(error) => Refusal::Service(Error::Step { at, error: Box::new(error) }),
+            other => other,
+        }
+    }
+
     /// The stable name.
     pub(super) fn code(&self) -> Code {
         match self {
             Refusal::Service(error) => error.code(),
             Refusal::NoSuchPath(_) => Code::NotFound,
             Refusal::MethodNotAllowed { .. } => Code::MethodNotAllowed,
-            Refusal::NotAcceptable => Code::NotAcceptable,
+            Refusal::NotAcceptable(_) => Code::NotAcceptable,
             Refusal::UnsupportedMediaType(_) => Code::UnsupportedMediaType,
         }
     }
@@ -83,11 +118,11 @@ impl Refusal {
             Refusal::Service(error) => error.applied(),
             _ => Applied::No,
         };
-        let version = match self {
-            Refusal::Service(Error::PreconditionFailed { version }) => Some(version.0),
+        let mut problem = problem(code, self.to_string(), write.then_some(applied));
+        let gone = match self {
+            Refusal::Service(error) => problem.particulars(error),
             _ => None,
         };
-        let problem = problem(code, self.to_string(), write.then_some(applied), version);
         let mut response = Response::builder()
             .status(status(code))
             .header(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM))
@@ -96,6 +131,11 @@ impl Refusal {
             && let Ok(allow) = HeaderValue::from_str(allow)
         {
             response.headers_mut().insert(header::ALLOW, allow);
+        }
+        if let Some(gone) = gone
+            && let Ok(gone) = HeaderValue::from_str(&gone)
+        {
+            response.headers_mut().insert(GONE, gone);
         }
         if status(code) == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
@@ -110,8 +150,27 @@ impl poem::error::ResponseError for Refusal {
     }
 }
 
+impl Problem {
+    /// Adds what only some errors have. Returns the text of the header that says why a key is gone.
+    pub(super) fn particulars(&mut self, error: &Error) -> Option<String> {
+        match error {
+            Error::PreconditionFailed { version } => self.version = Some(version.0),
+            Error::Step { at, error } => {
+                self.step = u64::try_from(*at).ok();
+                return self.particulars(error);
+            }
+            Error::NotFound(Some(gone)) => {
+                self.gone = Some(GoneBody::from(*gone));
+                return Some(format!("{}; at={}; index={}", gone.reason.name(), gone.at, gone.index));
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
 /// The document of one problem.
-pub(super) fn problem(code: Code, detail: String, applied: Option<Applied>, version: Option<u64>) -> Problem {
+pub(super) fn problem(code: Code, detail: String, applied: Option<Applied>) -> Problem {
     Problem {
         kind: format!("urn:kvorum:error:{}", code.name()),
         title: code.summary().to_owned(),
@@ -119,7 +178,9 @@ pub(super) fn problem(code: Code, detail: String, applied: Option<Applied>, vers
         detail,
         code: code.name().to_owned(),
         applied: applied.map(|applied| applied.name().to_owned()),
-        version,
+        version: None,
+        step: None,
+        gone: None,
     }
 }
 
@@ -130,9 +191,9 @@ pub(super) fn status(code: Code) -> StatusCode {
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
-        Code::Conflict => StatusCode::CONFLICT,
+        Code::Conflict | Code::NotAnInteger => StatusCode::CONFLICT,
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
-        Code::ValueTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::ValueTooLarge | Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::NoLeader | Code::Overloaded | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

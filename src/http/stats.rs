@@ -69,6 +69,16 @@ struct Operations {
     delete: u64,
     /// Questions for deadlines.
     ttl: u64,
+    /// Additions to numbers.
+    incr: u64,
+    /// Changes of deadlines.
+    expire: u64,
+    /// Pages of scans.
+    scan: u64,
+    /// Removals of everything.
+    clear: u64,
+    /// Batches; their steps do not count by themselves.
+    batch: u64,
 }
 
 /// The log on disk.
@@ -170,6 +180,11 @@ impl From<service::Operations> for Operations {
             set: operations.set,
             delete: operations.delete,
             ttl: operations.ttl,
+            incr: operations.incr,
+            expire: operations.expire,
+            scan: operations.scan,
+            clear: operations.clear,
+            batch: operations.batch,
         }
     }
 }

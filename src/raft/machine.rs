@@ -13,7 +13,7 @@ use super::proposal::Proposal;
 use super::replica::Replica;
 use super::snapshots::{Snapshot, SnapshotFile, Snapshots};
 use super::types::{LogId, Member, SnapshotMeta, StoredMembership, TypeConfig};
-use crate::store::{Effects, Garbage};
+use crate::store::Effects;
 
 /// After so many commands other tasks of the runtime may run before the next entry.
 const YIELD_COMMANDS: usize = 256;

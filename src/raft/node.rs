@@ -114,20 +114,20 @@ impl Node {
     /// [`ReadError::Timeout`] if the deadline passed first; [`ReadError::Unavailable`] while stopping.
     pub async fn read(
         &self,
-        query: Query,
+        query: &Query,
         consistency: Consistency,
         deadline: Instant,
     ) -> Result<Read, ReadError> {
         if self.0.closing.load(Ordering::Relaxed) {
             return Err(ReadError::Unavailable);
         }
-        let mut read = self.look(&query, consistency);
+        let mut read = self.look(query, consistency);
         // Again if need be: what is written meanwhile may have a deadline that passes at once.
         while consistency != Consistency::Stale
             && let Some(passed) = passed_deadline(&read.answer, read.now)
         {
             self.reach(passed, deadline).await?;
-            read = self.look(&query, consistency);
+            read = self.look(query, consistency);
         }
         self.note_read(&read.answer);
         Ok(read)

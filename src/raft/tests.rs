@@ -79,14 +79,14 @@ async fn set(node: &Node, name: &'static str, value: &'static str, expiry: Expir
 }
 
 async fn get(node: &Node, name: &'static str) -> Option<String> {
-    let read = node.read(Query::Get(key(name)), Consistency::Linearizable, soon()).await.expect("a read");
+    let read = node.read(&Query::Get(key(name)), Consistency::Linearizable, soon()).await.expect("a read");
     let Answer::Value(found) = read.answer else { panic!("a value was asked for") };
     found.map(|found| String::from_utf8(found.value.to_vec()).expect("text"))
 }
 
 async fn ttl_ms(node: &Node, name: &'static str) -> Option<u64> {
     let read =
-        node.read(Query::Describe(key(name)), Consistency::Linearizable, soon()).await.expect("a read");
+        node.read(&Query::Describe(key(name)), Consistency::Linearizable, soon()).await.expect("a read");
     let Answer::Item(item) = read.answer else { panic!("an item was asked for") };
     item.and_then(|item| item.deadline).map(|deadline| deadline.millis_since(read.now))
 }

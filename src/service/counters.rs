@@ -9,6 +9,11 @@ pub(super) struct Counters {
     pub(super) set: AtomicU64,
     pub(super) delete: AtomicU64,
     pub(super) ttl: AtomicU64,
+    pub(super) incr: AtomicU64,
+    pub(super) expire: AtomicU64,
+    pub(super) scan: AtomicU64,
+    pub(super) clear: AtomicU64,
+    pub(super) batch: AtomicU64,
     pub(super) hits: AtomicU64,
     pub(super) misses: AtomicU64,
 }
@@ -24,7 +29,17 @@ pub struct Operations {
     pub delete: u64,
     /// Questions for deadlines.
     pub ttl: u64,
-    /// Reads of values that found one.
+    /// Additions to numbers.
+    pub incr: u64,
+    /// Changes of deadlines.
+    pub expire: u64,
+    /// Pages of scans.
+    pub scan: u64,
+    /// Removals of everything.
+    pub clear: u64,
+    /// Batches; their steps do not count by themselves.
+    pub batch: u64,
+    /// Reads of values that found one, those in batches included.
     pub hits: u64,
     /// Reads of values that found none.
     pub misses: u64,
@@ -33,7 +48,8 @@ pub struct Operations {
 impl Operations {
     /// All operations together.
     pub fn total(&self) -> u64 {
-        self.get + self.set + self.delete + self.ttl
+        let Operations { get, set, delete, ttl, incr, expire, scan, clear, batch, hits: _, misses: _ } = self;
+        get + set + delete + ttl + incr + expire + scan + clear + batch
     }
 
     /// Share of the reads that found a value, 0 if there were none.
@@ -48,6 +64,11 @@ impl Counters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a read of a value.
+    pub(super) fn looked_up(&self, found: bool) {
+        Counters::bump(if found { &self.hits } else { &self.misses });
+    }
+
     pub(super) fn snapshot(&self) -> Operations {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Operations {
@@ -55,6 +76,11 @@ impl Counters {
             set: read(&self.set),
             delete: read(&self.delete),
             ttl: read(&self.ttl),
+            incr: read(&self.incr),
+            expire: read(&self.expire),
+            scan: read(&self.scan),
+            clear: read(&self.clear),
+            batch: read(&self.batch),
             hits: read(&self.hits),
             misses: read(&self.misses),
         }

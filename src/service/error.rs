@@ -2,7 +2,7 @@
 
 use crate::model::limits::MAX_KEY_BYTES;
 use crate::model::{KeyError, Version};
-use crate::raft;
+use crate::raft::{self, Gone};
 
 /// Why a request was not served.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,14 +19,32 @@ pub enum Error {
         /// The setting.
         limit_bytes: u64,
     },
+    /// The body is longer than any that this operation takes.
+    #[error("a body, or what stands in it, has at most {limit_bytes} bytes here")]
+    BodyTooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
     /// There is no such key.
     #[error("there is no such key")]
-    NotFound,
+    NotFound(Option<Gone>),
     /// The request's condition does not hold.
     #[error("the condition of the request does not hold")]
     PreconditionFailed {
         /// The key's version; [`Version::ABSENT`] if there is none.
         version: Version,
+    },
+    /// The value is no number that can be added to, or the sum would be none.
+    #[error("{0}")]
+    NotAnInteger(&'static str),
+    /// A step of a batch failed, so nothing of the batch was done.
+    #[error("step {at} (counted from 0): {error}")]
+    Step {
+        /// Its number, from 0.
+        at: usize,
+        /// What is wrong with it.
+        #[source]
+        error: Box<Error>,
     },
     /// Something else is under way that excludes this request.
     #[error("{0}")]
@@ -80,7 +98,10 @@ impl Error {
             Error::InvalidArgument(_) => Code::InvalidArgument,
             Error::KeyTooLarge(_) => Code::KeyTooLarge,
             Error::ValueTooLarge { .. } => Code::ValueTooLarge,
-            Error::NotFound => Code::NotFound,
+            Error::BodyTooLarge { .. } => Code::BodyTooLarge,
+            Error::NotFound(_) => Code::NotFound,
+            Error::NotAnInteger(_) => Code::NotAnInteger,
+            Error::Step { error, .. } => error.code(),
             Error::PreconditionFailed { .. } => Code::PreconditionFailed,
             Error::Conflict(_) => Code::Conflict,
             Error::OutOfMemory => Code::OutOfMemory,
@@ -93,10 +114,17 @@ impl Error {
         }
     }
 
+    /// The node answered something else than what was asked: a defect.
+    pub(super) fn unexpected(what: &'static str) -> Error {
+        tracing::error!(what, "the node answered something else than what was asked");
+        Error::Internal
+    }
+
     /// Whether the write that failed with this may have happened.
     pub fn applied(&self) -> Applied {
         match self {
             Error::UnknownOutcome | Error::Internal => Applied::Unknown,
+            Error::Step { error, .. } => error.applied(),
             _ => Applied::No,
         }
     }
@@ -158,6 +186,10 @@ pub enum Code {
     KeyTooLarge,
     /// The value is too long.
     ValueTooLarge,
+    /// The body is too long.
+    BodyTooLarge,
+    /// The value is no integer.
+    NotAnInteger,
     /// The store is full.
     OutOfMemory,
     /// The disk is full.
@@ -176,7 +208,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 16] = [
+    pub const ALL: [Code; 18] = [
         Code::InvalidArgument,
         Code::NotFound,
         Code::MethodNotAllowed,
@@ -186,6 +218,8 @@ impl Code {
         Code::Conflict,
         Code::KeyTooLarge,
         Code::ValueTooLarge,
+        Code::BodyTooLarge,
+        Code::NotAnInteger,
         Code::OutOfMemory,
         Code::OutOfDisk,
         Code::NoLeader,
@@ -207,6 +241,8 @@ impl Code {
             Code::Conflict => "conflict",
             Code::KeyTooLarge => "key-too-large",
             Code::ValueTooLarge => "value-too-large",
+            Code::BodyTooLarge => "body-too-large",
+            Code::NotAnInteger => "not-an-integer",
             Code::OutOfMemory => "out-of-memory",
             Code::OutOfDisk => "out-of-disk",
             Code::NoLeader => "no-leader",
@@ -229,6 +265,8 @@ impl Code {
             Code::Conflict => "Something else is under way",
             Code::KeyTooLarge => "The key is too long",
             Code::ValueTooLarge => "The value is too long",
+            Code::BodyTooLarge => "The body is too long",
+            Code::NotAnInteger => "The value is no integer of 64 bits, or would be none",
             Code::OutOfMemory => "The store is full",
             Code::OutOfDisk => "The disk is full",
             Code::NoLeader => "The cluster has no leader at the moment",
@@ -257,7 +295,7 @@ mod tests {
         assert_eq!(Error::UnknownOutcome.applied(), Applied::Unknown);
         assert_eq!(Error::Internal.applied(), Applied::Unknown);
         for error in
-            [Error::NoLeader, Error::Overloaded, Error::OutOfDisk, Error::OutOfMemory, Error::NotFound]
+            [Error::NoLeader, Error::Overloaded, Error::OutOfDisk, Error::OutOfMemory, Error::NotFound(None)]
         {
             assert_eq!(error.applied(), Applied::No, "{error}");
         }

@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::batch::{NOT_AN_INTEGER, OVERFLOW, Planned, Step, StepDone};
 use super::counters::Counters;
 use super::error::Error;
-use super::request::{Countdown, Delete, Describe, Entry, Get, Put, Written};
+use super::request::{
+    Countdown, Delete, Describe, Entry, Expire, Get, Incr, Page, Put, Scan, Sum, Written, remaining,
+};
 use super::stats::{Log, Stats};
 use crate::model::limits::MAX_VALUE_BYTES;
-use crate::model::{Answer, Command, Mode, Outcome, Principal, Query, Timestamp, Transaction};
-use crate::raft::{AdminError, Compaction, Node};
+use crate::model::{Answer, Command, Mode, Outcome, Principal, Query, Transaction};
+use crate::raft::{AdminError, Compaction, Consistency, Node, Reply};
 
 /// How requests are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,13 +57,11 @@ impl Kv {
     /// Reads a value. [`Error::NotFound`] if there is none.
     pub async fn get(&self, _principal: &Principal, request: Get) -> Result<Entry, Error> {
         Counters::bump(&self.counters.get);
-        let read = self.node.read(Query::Get(request.key), request.consistency, self.deadline()).await?;
-        let Answer::Value(found) = read.answer else { return Err(unexpected("the answer to a get")) };
-        let Some(found) = found else {
-            Counters::bump(&self.counters.misses);
-            return Err(Error::NotFound);
-        };
-        Counters::bump(&self.counters.hits);
+        let query = Query::Get(request.key);
+        let read = self.node.read(&query, request.consistency, self.deadline()).await?;
+        let Answer::Value(found) = read.answer else { return Err(Error::unexpected("the answer to a get")) };
+        self.counters.looked_up(found.is_some());
+        let found = found.ok_or_else(|| self.absent(&query))?;
         Ok(Entry { value: found.value, version: found.version, ttl_ms: remaining(found.deadline, read.now) })
     }
 
@@ -68,9 +69,9 @@ impl Kv {
     pub async fn ttl(&self, _principal: &Principal, request: Describe) -> Result<Countdown, Error> {
         Counters::bump(&self.counters.ttl);
         let query = Query::Describe(request.key);
-        let read = self.node.read(query, request.consistency, self.deadline()).await?;
-        let Answer::Item(item) = read.answer else { return Err(unexpected("the answer to a ttl")) };
-        let item = item.ok_or(Error::NotFound)?;
+        let read = self.node.read(&query, request.consistency, self.deadline()).await?;
+        let Answer::Item(item) = read.answer else { return Err(Error::unexpected("the answer to a ttl")) };
+        let item = item.ok_or_else(|| self.absent(&query))?;
         Ok(Countdown {
             ttl_ms: remaining(item.deadline, read.now),
             expires_at: item.deadline,
@@ -87,7 +88,7 @@ impl Kv {
             Outcome::Unmet { version } => Err(Error::PreconditionFailed { version }),
             Outcome::ValueTooLarge => Err(Error::ValueTooLarge { limit_bytes: self.max_value_bytes() }),
             Outcome::OutOfMemory => Err(Error::OutOfMemory),
-            _ => Err(unexpected("the outcome of a put")),
+            _ => Err(Error::unexpected("the outcome of a put")),
         }
     }
 
@@ -97,10 +98,81 @@ impl Kv {
         let Delete { key, condition } = request;
         match self.write(principal, Command::Delete { key, condition }).await? {
             Outcome::Deleted => Ok(()),
-            Outcome::Absent => Err(Error::NotFound),
+            Outcome::Absent => Err(Error::NotFound(None)),
             Outcome::Unmet { version } => Err(Error::PreconditionFailed { version }),
-            _ => Err(unexpected("the outcome of a delete")),
+            _ => Err(Error::unexpected("the outcome of a delete")),
         }
+    }
+
+    /// Adds to a number.
+    pub async fn incr(&self, principal: &Principal, request: Incr) -> Result<Sum, Error> {
+        Counters::bump(&self.counters.incr);
+        let Incr { key, by } = request;
+        match self.write(principal, Command::Add { key, by }).await? {
+            Outcome::Number { value, version } => Ok(Sum { value, version }),
+            Outcome::NotAnInteger => Err(NOT_AN_INTEGER),
+            Outcome::Overflow => Err(OVERFLOW),
+            Outcome::OutOfMemory => Err(Error::OutOfMemory),
+            _ => Err(Error::unexpected("the outcome of an incr")),
+        }
+    }
+
+    /// Changes a deadline. [`Error::NotFound`] if there is no such key. A deadline that has passed removes the key.
+    pub async fn expire(&self, principal: &Principal, request: Expire) -> Result<Countdown, Error> {
+        Counters::bump(&self.counters.expire);
+        let Expire { key, expiry, condition } = request;
+        let reply = self.transact(principal, Command::Expire { key, expiry, condition }).await?;
+        match only(reply.outcomes)? {
+            Outcome::Written { version, deadline, .. } => {
+                let ttl_ms = remaining(deadline, reply.now);
+                Ok(Countdown { ttl_ms, expires_at: deadline, version })
+            }
+            Outcome::Absent => Err(Error::NotFound(None)),
+            Outcome::Unmet { version } => Err(Error::PreconditionFailed { version }),
+            _ => Err(Error::unexpected("the outcome of an expire")),
+        }
+    }
+
+    /// Reads a page of keys, in no order that means anything. Whoever follows the cursors to their end gets every key
+    /// that was there all the time exactly once.
+    pub async fn scan(&self, _principal: &Principal, request: Scan) -> Result<Page, Error> {
+        Counters::bump(&self.counters.scan);
+        let Scan { prefix, cursor, limit, values, consistency } = request;
+        let query = Query::Scan { cursor, limit, prefix, values };
+        let read = self.node.read(&query, consistency, self.deadline()).await?;
+        let Answer::Page(page) = read.answer else { return Err(Error::unexpected("the answer to a scan")) };
+        Ok(Page { items: page.items, cursor: page.cursor, now: read.now })
+    }
+
+    /// Removes every key and says how many there were.
+    pub async fn clear(&self, principal: &Principal) -> Result<u64, Error> {
+        Counters::bump(&self.counters.clear);
+        match self.write(principal, Command::Clear).await? {
+            Outcome::Cleared { keys } => Ok(keys),
+            _ => Err(Error::unexpected("the outcome of a clear")),
+        }
+    }
+
+    /// Does all steps or none. Steps that only read are answered as one linearizable read.
+    pub async fn batch(&self, principal: &Principal, steps: Vec<Step>) -> Result<Vec<StepDone>, Error> {
+        Counters::bump(&self.counters.batch);
+        let planned = Planned::new(principal, steps)?;
+        let only_reads = planned.only_reads();
+        let Planned { plan, transaction, reads } = planned;
+        let reply = if only_reads {
+            let query = Query::Many(reads.into_iter().map(|(_, query)| query).collect());
+            let read = self.node.read(&query, Consistency::Linearizable, self.deadline()).await?;
+            let Answer::Many(answers) = read.answer else {
+                return Err(Error::unexpected("the answer to a batch"));
+            };
+            Reply { outcomes: Vec::new(), answers, failed_check: None, now: read.now }
+        } else {
+            self.node.transact(transaction, reads, self.deadline()).await?
+        };
+        for answer in &reply.answers {
+            self.counters.looked_up(!matches!(answer, Answer::Value(None)));
+        }
+        plan.results(reply, self.max_value_bytes())
     }
 
     /// Takes a snapshot and drops the log behind it. Not bound to the request's deadline: it takes as long as the
@@ -139,18 +211,25 @@ impl Kv {
         self.node.store_status().max_value_bytes.min(MAX_VALUE_BYTES)
     }
 
+    fn absent(&self, query: &Query) -> Error {
+        match query {
+            Query::Get(key) | Query::Describe(key) => Error::NotFound(self.node.gone(key)),
+            Query::Scan { .. } | Query::Many(_) => Error::unexpected("a question that finds nothing"),
+        }
+    }
+
     async fn write(&self, principal: &Principal, command: Command) -> Result<Outcome, Error> {
+        only(self.transact(principal, command).await?.outcomes)
+    }
+
+    async fn transact(&self, principal: &Principal, command: Command) -> Result<Reply, Error> {
         let transaction = Transaction {
             mode: Mode::Each,
             principal: principal.clone(),
             checks: Vec::new(),
             commands: vec![command],
         };
-        let mut outcomes = self.node.write(transaction, self.deadline()).await?;
-        match (outcomes.pop(), outcomes.len()) {
-            (Some(outcome), 0) => Ok(outcome),
-            _ => Err(unexpected("the number of outcomes")),
-        }
+        Ok(self.node.transact(transaction, Vec::new(), self.deadline()).await?)
     }
 
     fn deadline(&self) -> Instant {
@@ -158,11 +237,10 @@ impl Kv {
     }
 }
 
-fn remaining(deadline: Option<Timestamp>, now: Timestamp) -> Option<u64> {
-    deadline.map(|deadline| deadline.millis_since(now))
-}
-
-fn unexpected(what: &'static str) -> Error {
-    tracing::error!(what, "the node answered something else than what was asked");
-    Error::Internal
+/// The outcome of a single command.
+fn only(mut outcomes: Vec<Outcome>) -> Result<Outcome, Error> {
+    match (outcomes.pop(), outcomes.len()) {
+        (Some(outcome), 0) => Ok(outcome),
+        _ => Err(Error::unexpected("the number of outcomes")),
+    }
 }

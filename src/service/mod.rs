@@ -16,16 +16,21 @@
 //! It deliberately keeps no state but counters: limits that replicas must agree on are judged by the store, a
 //! front-end may only refuse earlier.
 
+mod batch;
 mod counters;
 mod error;
 mod kv;
 mod request;
 mod stats;
 
+pub use batch::{Step, StepDone};
 pub use counters::Operations;
 pub use error::{Applied, Code, Error};
 pub use kv::{Config, Kv};
-pub use request::{Consistencies, Countdown, Delete, Describe, Entry, Get, Put, Written};
+pub use request::{
+    Consistencies, Countdown, Delete, Describe, Entry, Expire, Get, Incr, Page, Put, Scan, Sum, Written,
+    remaining,
+};
 pub use stats::{Log, Stats};
 
-pub use crate::raft::{Compaction, Consistency, Status, StoreStatus};
+pub use crate::raft::{Compaction, Consistency, Gone, Status, StoreStatus};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::model::{Condition, Expiry, Key, Timestamp, Version};
+use crate::model::{Condition, Expiry, Item, Key, Timestamp, Version};
 use crate::raft::Consistency;
 
 /// Reads a value.
@@ -45,6 +45,41 @@ pub struct Delete {
     pub condition: Condition,
 }
 
+/// Adds to a number.
+#[derive(Debug)]
+pub struct Incr {
+    /// The key. An absent one counts as 0.
+    pub key: Key,
+    /// What to add.
+    pub by: i64,
+}
+
+/// Changes a deadline.
+#[derive(Debug)]
+pub struct Expire {
+    /// The key.
+    pub key: Key,
+    /// Its new deadline; [`Expiry::Never`] takes it away.
+    pub expiry: Expiry,
+    /// What must hold before.
+    pub condition: Condition,
+}
+
+/// Reads a page of keys.
+#[derive(Debug)]
+pub struct Scan {
+    /// Only keys that begin with this.
+    pub prefix: Bytes,
+    /// Where the page before ended; 0 to begin.
+    pub cursor: u64,
+    /// Most items, at most [`MAX_SCAN_ITEMS`](crate::model::limits::MAX_SCAN_ITEMS).
+    pub limit: usize,
+    /// Whether the items have their values.
+    pub values: bool,
+    /// How fresh the answer must be.
+    pub consistency: Consistency,
+}
+
 /// A value that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -74,6 +109,31 @@ pub struct Written {
     pub version: Version,
     /// Whether it was absent before.
     pub created: bool,
+}
+
+/// A number was added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// The key's value now.
+    pub value: i64,
+    /// Its version now.
+    pub version: Version,
+}
+
+/// A page of keys. It may be empty though the scan is not at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// What was found.
+    pub items: Vec<Item>,
+    /// Where to go on; `None` at the end.
+    pub cursor: Option<u64>,
+    /// Cluster time that remaining times to live are counted from.
+    pub now: Timestamp,
+}
+
+/// Milliseconds that are left at `now`.
+pub fn remaining(deadline: Option<Timestamp>, now: Timestamp) -> Option<u64> {
+    deadline.map(|deadline| deadline.millis_since(now))
 }
 
 /// The names of the consistency modes in every protocol and in the configuration.

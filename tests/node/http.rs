@@ -86,13 +86,29 @@ impl Connection {
             return self.read(bodiless);
         }
         let mut response = Response { status, headers, body: Vec::new() };
-        if !bodiless && status != 204 {
+        if response.header("transfer-encoding") == Some("chunked") {
+            response.body = self.chunks()?;
+        } else if !bodiless && !matches!(status, 204 | 304) {
             let length =
                 response.header("content-length").map_or(0, |length| length.parse().expect("a length"));
             response.body = vec![0; length];
             self.stream.read_exact(&mut response.body).ok()?;
         }
         Some(response)
+    }
+
+    fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let length = usize::from_str_radix(&self.line()?, 16).expect("a length");
+            let start = body.len();
+            body.resize(start + length, 0);
+            self.stream.read_exact(&mut body[start..]).ok()?;
+            assert_eq!(self.line()?, "", "a chunk ends with its line");
+            if length == 0 {
+                return Some(body);
+            }
+        }
     }
 
     fn line(&mut self) -> Option<String> {

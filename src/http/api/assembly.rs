@@ -5,17 +5,18 @@ use std::sync::Arc;
 use super::deadlines::Deadlines;
 use super::front::Front;
 use super::keys::Keys;
+use super::many::Many;
 use super::node::Node;
 use super::probes::Probes;
 use crate::http::gate::Gate;
 use crate::service::Consistency;
 
 /// Every operation of one node.
-pub(in crate::http) type Api = (Keys, Deadlines, Node, Probes);
+pub(in crate::http) type Api = (Keys, Deadlines, Many, Node, Probes);
 
 /// The operations on what stands behind `gate`.
 pub(in crate::http) fn api(gate: Arc<Gate>, default_consistency: Consistency) -> Api {
     let front = Arc::new(Front::new(gate, default_consistency));
     let front = || Arc::clone(&front);
-    (Keys(front()), Deadlines(front()), Node(front()), Probes(front()))
+    (Keys(front()), Deadlines(front()), Many(front()), Node(front()), Probes(front()))
 }

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use poem_openapi::OpenApi;
+use poem_openapi::{Object, OpenApi};
 
 use super::front::{Front, Group};
 use crate::http::accept::Form;
-use crate::http::answers::{Found, Removed, Stored};
+use crate::http::answers::{Found, Looked, Removed, Stored, SumBody};
 use crate::http::body::ValueBody;
+use crate::http::coding::Coding;
 use crate::http::gate::Gate;
-use crate::http::operations::{DeleteKey, Failure, GetKey, HeadKey, PutKey};
+use crate::http::operations::{DeleteKey, Failure, GetKey, HeadKey, IncrKey, PutKey};
 use crate::http::params::Param;
-use crate::http::preconditions::{IfMatch, IfNoneMatch, NoIfNoneMatch, condition};
+use crate::http::payload::{Document, SMALL_BYTES, Shown, Tagged};
+use crate::http::preconditions::{IfMatch, IfNoneMatch, NoIfNoneMatch, Tags, condition};
 use crate::http::refusal::Refusal;
 use crate::model::{Expiry, Key, Principal, Ttl};
-use crate::service::{Consistency, Delete, Error, Get, Put};
+use crate::service::{Consistency, Delete, Error, Get, Incr, Put};
 
 /// Reads a key. The one way to it, also for requests that need no routing.
 pub(in crate::http) async fn read(
@@ -23,9 +25,21 @@ pub(in crate::http) async fn read(
     consistency: Consistency,
     form: Form,
 ) -> Result<Found, Error> {
-    let enveloped = (form == Form::Json).then(|| key.clone());
+    let envelope = match form {
+        Form::Raw => None,
+        Form::Enveloped(coding) => Some((key.clone(), coding)),
+    };
     let entry = gate.kv()?.get(&Principal::Anonymous, Get { key, consistency }).await?;
-    Ok(Found { entry, key: enveloped })
+    Ok(Found { entry, envelope })
+}
+
+/// What a conditional read answers (RFC 9110, 13.2.2: `If-Match` first).
+fn looked(found: Found, if_match: &Tags<true>, if_none_match: &Tags<false>) -> Result<Looked, Error> {
+    let version = found.entry.version;
+    if if_match.excludes(version) {
+        return Err(Error::PreconditionFailed { version });
+    }
+    Ok(if if_none_match.names(version) { Looked::NotModified(found.entry) } else { Looked::Found(found) })
 }
 
 /// Operations on single keys.
@@ -49,10 +63,17 @@ impl Keys {
         /// How fresh the answer must be: `linearizable`, `lease` (the leader trusts its lease) or `stale` (what
         /// this node has). Default: `http.default_consistency`.
         consistency: Param<Option<Consistency>>,
+        /// Answer only if the key has one of these versions, or with `*`, if it is present; else 412.
+        #[oai(name = "If-Match")]
+        if_match: Param<Tags<true>>,
+        /// Answer with 304 and without the value if the key has one of these versions.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Param<Tags<false>>,
         form: Form,
-    ) -> Result<Found, Failure<GetKey>> {
+    ) -> Result<Looked, Failure<GetKey>> {
         let consistency = self.0.consistency(consistency.0);
-        Ok(read(&self.0.gate, key.0, consistency, form).await?)
+        let found = read(&self.0.gate, key.0, consistency, form).await?;
+        Ok(looked(found, &if_match.0, &if_none_match.0)?)
     }
 
     /// Read the headers of a key
@@ -69,11 +90,18 @@ impl Keys {
         key: Param<Key>,
         /// How fresh the answer must be.
         consistency: Param<Option<Consistency>>,
+        /// As for GET.
+        #[oai(name = "If-Match")]
+        if_match: Param<Tags<true>>,
+        /// As for GET.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Param<Tags<false>>,
         form: Form,
-    ) -> Result<Found, Failure<HeadKey>> {
+    ) -> Result<Looked, Failure<HeadKey>> {
         // The server leaves the body out and keeps its length.
         let consistency = self.0.consistency(consistency.0);
-        Ok(read(&self.0.gate, key.0, consistency, form).await?)
+        let found = read(&self.0.gate, key.0, consistency, form).await?;
+        Ok(looked(found, &if_match.0, &if_none_match.0)?)
     }
 
     /// Write a key
@@ -104,6 +132,7 @@ impl Keys {
         if_none_match: Param<IfNoneMatch>,
         /// The value: 0 bytes to the setting `max_value_bytes`.
         value: ValueBody,
+        coding: Coding,
     ) -> Result<Stored, Failure<PutKey>> {
         let condition = condition(if_match.0, if_none_match.0)?;
         let expiry = match (ttl_ms.0, keep_ttl.0) {
@@ -113,10 +142,12 @@ impl Keys {
             (None, false) => Expiry::Never,
         };
         let kv = self.0.kv()?;
-        let (value, _room) = value.read(kv.max_value_bytes(), &self.0.bodies).await?;
+        let limit_bytes = kv.max_value_bytes();
+        let too_large = Error::ValueTooLarge { limit_bytes };
+        let (value, _room) = value.0.read(limit_bytes, too_large, &self.0.bodies).await?;
         let put = Put { key: key.0.clone(), value, expiry, condition };
         let written = kv.put(&Principal::Anonymous, put).await?;
-        Ok(Stored { key: key.0, written })
+        Ok(Stored { key: key.0, written, coding })
     }
 
     /// Remove a key
@@ -138,4 +169,38 @@ impl Keys {
         self.0.kv()?.delete(&Principal::Anonymous, Delete { key: key.0, condition }).await?;
         Ok(Removed)
     }
+
+    /// Add to a number
+    ///
+    /// The value is a decimal integer of 64 bits; an absent key counts as 0. A deadline stays.
+    ///
+    /// ```sh
+    /// curl -s -X POST -H 'Content-Type: application/json' -d '{"by": 1}' http://127.0.0.1:8080/v1/kv/visits/incr
+    /// ```
+    #[oai(path = "/v1/kv/:key/incr", method = "post", operation_id = "incrKey", tag = "Group::Keys")]
+    async fn incr_key(
+        &self,
+        /// The key, percent-encoded: 1 to 4,096 bytes; a slash is `%2F`.
+        key: Param<Key>,
+        addition: Document<AdditionBody, SMALL_BYTES>,
+        coding: Coding,
+    ) -> Result<Tagged<SumBody>, Failure<IncrKey>> {
+        let kv = self.0.kv()?;
+        let AdditionBody { by } = addition.read(&self.0.bodies).await?;
+        let sum = kv.incr(&Principal::Anonymous, Incr { key: key.0, by }).await?;
+        Ok(Tagged(sum.version, Shown(coding, sum.into())))
+    }
+}
+
+/// What to add.
+#[derive(Debug, Object)]
+#[oai(rename = "Addition", deny_unknown_fields)]
+struct AdditionBody {
+    /// The number to add; 1 if absent.
+    #[oai(default = "one")]
+    by: i64,
+}
+
+fn one() -> i64 {
+    1
 }

@@ -4,6 +4,7 @@ mod assembly;
 mod deadlines;
 mod front;
 mod keys;
+mod many;
 mod node;
 mod probes;
 
