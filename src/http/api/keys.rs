@@ -115,6 +115,7 @@ impl Keys {
     /// ```sh
     /// curl -i -X PUT --data-binary hello 'http://127.0.0.1:8080/v1/kv/greeting?ttl_ms=60000'
     /// ```
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the request")]
     #[oai(path = "/v1/kv/:key", method = "put", operation_id = "putKey", tag = "Group::Keys")]
     async fn put_key(
         &self,
