@@ -50,7 +50,7 @@ async fn set(node: &Node, name: &str, expiry: Expiry) -> Result<(), WriteError> 
 }
 
 async fn is_there(node: &Node, name: &str) -> bool {
-    let read = node.read(Query::Get(key(name)), Consistency::Linearizable, soon()).await.expect("a read");
+    let read = node.read(&Query::Get(key(name)), Consistency::Linearizable, soon()).await.expect("a read");
     matches!(read.answer, Answer::Value(Some(_)))
 }
 

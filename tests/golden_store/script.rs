@@ -177,6 +177,7 @@ fn query(words: &Words<'_>) -> Parsed<Option<Query>> {
             cursor: optional(words.named("cursor"))?.unwrap_or(0),
             limit: optional(words.named("limit"))?.unwrap_or(10),
             prefix: words.named("prefix").unwrap_or_default().to_owned().into(),
+            values: false,
         },
         _ => return Ok(None),
     }))

@@ -149,6 +149,9 @@ impl Teller {
                 let end = page.cursor.map_or("end".to_owned(), |cursor| format!("cursor {cursor}"));
                 format!("[{}], {end}", names.join(" "))
             }
+            Answer::Many(answers) => {
+                answers.iter().map(|answer| self.answer(answer)).collect::<Vec<_>>().join("; ")
+            }
         }
     }
 

@@ -54,7 +54,7 @@ async fn failure_of(node: &Node) -> Failure {
     let later = node.write(set(), Instant::now() + PATIENCE).await;
     assert_eq!(later, Err(WriteError::Unavailable), "after that nothing is taken");
     let read = Query::Get(Key::new("k").expect("a short key"));
-    let answer = node.read(read, Consistency::Stale, Instant::now() + PATIENCE).await;
+    let answer = node.read(&read, Consistency::Stale, Instant::now() + PATIENCE).await;
     assert!(answer.is_ok(), "what is there may still be looked at while the process ends: {answer:?}");
     failure
 }
