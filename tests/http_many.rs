@@ -332,3 +332,20 @@ fn large_results_are_sent_in_pieces() {
     let results = done.json()["results"].as_array().map(Vec::len);
     assert_eq!((results, done.body.len() > 32 << 20), (Some(8), true));
 }
+
+/// Goal: what a node logs can be changed while it runs, and slips change nothing.
+#[test]
+fn the_log_level_is_changed() {
+    let (_directory, mut node) = node();
+    let put = |node: &Node, level: &str| {
+        let body = json!({ "level": level }).to_string();
+        node.send("PUT", "/v1/admin/log-level", &[JSON], body.as_bytes())
+    };
+    for wrong in ["", "loud", "kvorum=loud", "info,", "INFO"] {
+        put(&node, wrong).problem(400, "invalid-argument");
+    }
+    let changed = put(&node, "warn,kvorum=debug").json();
+    assert_eq!(changed, json!({"level": "warn,kvorum=debug", "before": "info"}));
+    node.wait_for("the log level was changed");
+    assert_eq!(put(&node, "off").json()["before"], "warn,kvorum=debug");
+}

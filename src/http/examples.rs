@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// An example of each schema that is sent as a whole.
-pub(super) fn examples() -> [(&'static str, Value); 12] {
+pub(super) fn examples() -> [(&'static str, Value); 14] {
     [
         ("Entry", json!({ "key": "greeting", "value": "hello", "version": 7, "ttl_ms": 59_874 })),
         ("Written", json!({ "key": "greeting", "version": 7, "created": true })),
@@ -23,6 +23,8 @@ pub(super) fn examples() -> [(&'static str, Value); 12] {
         ("Sum", json!({ "value": 42, "version": 8 })),
         ("Addition", json!({ "by": 1 })),
         ("Deadline", json!({ "ttl_ms": 60_000 })),
+        ("LogLevel", json!({ "level": "info,kvorum::raft=debug" })),
+        ("LogLevelChange", json!({ "level": "info,kvorum::raft=debug", "before": "info" })),
         ("Cleared", json!({ "keys": 1_000_000 })),
         (
             "Page",

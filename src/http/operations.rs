@@ -85,6 +85,9 @@ operations! {
     GetStats, "getStats", false, [InvalidArgument, Unavailable];
     /// Compacts the log.
     Compact, "compact", true, [InvalidArgument, Conflict, OutOfDisk, Unavailable];
+    /// Changes what the node logs.
+    PutLogLevel, "putLogLevel", true,
+        [InvalidArgument, BodyTooLarge, UnsupportedMediaType, NotAcceptable, Overloaded, Unavailable];
     /// Says that the process lives.
     GetHealth, "getHealth", false, [InvalidArgument];
     /// Says whether the node should get requests.

@@ -14,7 +14,7 @@ const NULLABLE: [(&str, &str); 6] = [
 ];
 
 /// Objects in requests: they have no other fields than those that they show.
-const CLOSED: [&str; 3] = ["Addition", "Batch", "Deadline"];
+const CLOSED: [&str; 4] = ["Addition", "Batch", "Deadline", "LogLevel"];
 
 /// Fields of which there is exactly one.
 const ONE_OF: [(&str, [&str; 2]); 4] = [

@@ -14,6 +14,7 @@ use super::stats::{Log, Stats};
 use crate::model::limits::MAX_VALUE_BYTES;
 use crate::model::{Answer, Command, Mode, Outcome, Principal, Query, Transaction};
 use crate::raft::{AdminError, Compaction, Consistency, Node, Reply};
+use crate::telemetry;
 
 /// How requests are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +188,13 @@ impl Kv {
                 Error::Internal
             }
         })
+    }
+
+    /// Changes what this node logs, until it ends. Returns what was in force before.
+    pub fn set_log_level(&self, _principal: &Principal, level: &str) -> Result<String, Error> {
+        let before = telemetry::set_level(level).map_err(Error::InvalidArgument)?;
+        tracing::info!(level, before, "the log level was changed");
+        Ok(before)
     }
 
     /// What the node knows of itself.

@@ -2,8 +2,12 @@
 
 use std::io;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
+use parking_lot::Mutex;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// How the process logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,34 +54,61 @@ impl Config {
 
     /// A lone level is meant for Kvorum; libraries then speak only of trouble. Directives are taken as they are.
     fn filter(&self) -> Result<EnvFilter, String> {
-        let level = self.level.trim();
-        let directives = if level.contains(['=', ',']) {
-            level.to_owned()
-        } else if level.eq_ignore_ascii_case("off") {
-            "off".to_owned()
-        } else {
-            let level = tracing::Level::from_str(level).map_err(|_| {
+        filter_of(&self.level)
+    }
+}
+
+fn filter_of(level: &str) -> Result<EnvFilter, String> {
+    let level = level.trim();
+    let directives = if level.contains(['=', ',']) {
+        level.to_owned()
+    } else if level.eq_ignore_ascii_case("off") {
+        "off".to_owned()
+    } else {
+        let level = tracing::Level::from_str(level).map_err(|_| {
                 "error, warn, info, debug, trace or off is wanted, or directives such as info,kvorum::raft=debug"
             })?;
-            format!("{},kvorum={level}", level.min(tracing::Level::WARN))
-        };
-        EnvFilter::try_new(directives).map_err(|error| error.to_string())
-    }
+        format!("{},kvorum={level}", level.min(tracing::Level::WARN))
+    };
+    EnvFilter::try_new(directives).map_err(|error| error.to_string())
+}
+
+/// The one subscriber of the process, as far as it can be changed.
+static STARTED: OnceLock<Started> = OnceLock::new();
+
+struct Started {
+    level: Mutex<String>,
+    filter: reload::Handle<EnvFilter, Registry>,
 }
 
 /// Sends the logs of this process to standard error from now on. A second call changes nothing.
 pub fn start(config: &Config) -> Result<(), String> {
-    let builder = tracing_subscriber::fmt().with_env_filter(config.filter()?).with_writer(io::stderr);
-    // Fails only if logs were started before, as tests do.
-    let _ = match config.format {
-        Format::Text => {
-            let colours =
-                io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-            builder.with_ansi(colours).try_init()
-        }
-        Format::Json => builder.json().flatten_event(true).try_init(),
+    let (filter, handle) = reload::Layer::new(config.filter()?);
+    let logs = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let colours = io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    let filtered = tracing_subscriber::registry().with(filter);
+    let started = match config.format {
+        Format::Text => filtered.with(logs.with_ansi(colours)).try_init(),
+        Format::Json => filtered.with(logs.json().flatten_event(true)).try_init(),
     };
+    // It fails only if logs were started before, as tests do.
+    if started.is_ok() {
+        let _ = STARTED.set(Started { level: Mutex::new(config.level.clone()), filter: handle });
+    }
     Ok(())
+}
+
+/// Changes what is logged from now on, in the form of [`Config::level`], until the process ends. Returns what was in force
+/// before.
+///
+/// # Errors
+/// What is wrong with `level`, or that this process does not log.
+pub fn set_level(level: &str) -> Result<String, String> {
+    let filter = filter_of(level)?;
+    let started = STARTED.get().ok_or("this process does not log")?;
+    let mut current = started.level.lock();
+    started.filter.reload(filter).map_err(|error| error.to_string())?;
+    Ok(std::mem::replace(&mut current, level.to_owned()))
 }
 
 #[cfg(test)]

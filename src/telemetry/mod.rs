@@ -5,4 +5,4 @@
 
 mod logs;
 
-pub use logs::{Config, Format, start};
+pub use logs::{Config, Format, set_level, start};
