@@ -20,7 +20,14 @@ pub(super) enum Form {
 
 impl<'a> FromRequest<'a> for Form {
     async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Form> {
-        Ok(negotiate(request.headers(), &VALUES).map_err(|Unacceptable| Refusal::NotAcceptable(A_VALUE))?)
+        Ok(Form::asked_for(request.headers())?)
+    }
+}
+
+impl Form {
+    /// What `Accept` asks for.
+    pub(super) fn asked_for(headers: &HeaderMap) -> Result<Form, Refusal> {
+        negotiate(headers, &VALUES).map_err(|Unacceptable| Refusal::NotAcceptable(A_VALUE))
     }
 }
 

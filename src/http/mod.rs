@@ -35,6 +35,7 @@ mod params;
 mod payload;
 mod percent;
 mod preconditions;
+mod probe;
 mod refusal;
 mod results;
 mod routes;
@@ -48,4 +49,5 @@ mod tests;
 
 pub use document::document;
 pub use gate::Gate;
+pub use probe::{Document, Head};
 pub use server::{Config, Server};

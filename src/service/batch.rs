@@ -11,7 +11,7 @@ use crate::model::{
 use crate::raft::Reply;
 
 /// One step of a batch. Steps see what those before them did; checks are all made first.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// Writes a value.
     Set {

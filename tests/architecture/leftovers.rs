@@ -97,9 +97,13 @@ mod tests {
             ("tests/bench/e.rs", ""),
             ("tests/common/mod.rs", ""),
             ("tests/other/mod.rs", ""),
+            ("tests/own/Cargo.toml", "[lib]\npath = \"lib.rs\""),
+            ("tests/own/lib.rs", "mod inner;"),
+            ("tests/own/inner.rs", ""),
+            ("tests/own/outer.rs", ""),
         ];
         let lost: Vec<_> = check_sources(&Project::planted(&files)).into_iter().map(|v| v.file).collect();
-        assert_eq!(lost, ["tests/bench/e.rs", "tests/other/mod.rs"]);
+        assert_eq!(lost, ["tests/bench/e.rs", "tests/other/mod.rs", "tests/own/outer.rs"]);
         let files = [("src/lib.rs", "#[path = \"b.rs\"]\nmod a;")];
         assert_eq!(found(check_sources, &files).len(), 1);
     }

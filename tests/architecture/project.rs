@@ -93,16 +93,23 @@ impl Project {
         project
     }
 
-    /// The files below tests/ that cargo compiles as crates: by its own rules, or named in Cargo.toml.
+    /// The files below tests/ that cargo compiles as crates: by its own rules, or named in a Cargo.toml, be it that of a
+    /// package of its own.
     fn test_roots(&self) -> Vec<String> {
-        let manifest = self.files.get("Cargo.toml").map_or("", String::as_str);
+        let manifests =
+            self.files.iter().filter_map(|(name, text)| Some((name.strip_suffix("Cargo.toml")?, text)));
+        let manifests: Vec<(&str, &String)> = manifests.collect();
+        let is_named = |file: &str| {
+            manifests.iter().any(|(folder, text)| {
+                let below = file.strip_prefix(folder);
+                below.is_some_and(|below| text.contains(&format!("path = \"{below}\"")))
+            })
+        };
         let is_root =
             |file: &&String| match file.strip_prefix("tests/").map(|below| below.split('/').collect()) {
                 None => false,
                 Some::<Vec<_>>(parts) => {
-                    parts.len() == 1
-                        || (parts.len() == 2 && parts[1] == "main.rs")
-                        || manifest.contains(&format!("path = \"{file}\""))
+                    parts.len() == 1 || (parts.len() == 2 && parts[1] == "main.rs") || is_named(file)
                 }
             };
         self.sources.keys().filter(is_root).cloned().collect()
