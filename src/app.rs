@@ -153,6 +153,7 @@ fn open(config: &Config, raft: &Handle, disk: &Arc<dyn Disk>) -> JoinHandle<Resu
         wal_keep_bytes: config.wal_keep_bytes,
         snapshot: config.snapshot,
         seed: config.seed,
+        restore_from: config.restore_from.clone(),
         clock: Arc::new(SystemClock),
         disk: Arc::clone(disk),
     }))

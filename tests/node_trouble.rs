@@ -30,6 +30,7 @@ fn options(disk: &Faulty, clock: Arc<dyn Clock>, durability: Durability) -> Opti
         wal_keep_bytes: 0,
         snapshot: SnapshotConfig::default(),
         seed: Settings::default(),
+        restore_from: None,
         clock,
         disk: Arc::new(disk.clone()),
     }

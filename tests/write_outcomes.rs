@@ -121,6 +121,7 @@ fn options(disk: &GatedDisk) -> Options {
         wal_keep_bytes: 0,
         snapshot: SnapshotConfig::default(),
         seed: Settings::default(),
+        restore_from: None,
         clock: Arc::new(SystemClock),
         disk: Arc::new(disk.clone()),
     }

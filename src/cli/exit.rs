@@ -38,7 +38,7 @@ pub enum Exit {
     Io = 74,
     /// Another process uses the data directory.
     Locked = 75,
-    /// The data directory is of another cluster, or not whole.
+    /// The data directory is of another cluster, not whole, or not empty where it must be.
     Foreign = 76,
     /// The data was written by a newer version.
     LevelTooHigh = 77,
@@ -126,7 +126,7 @@ fn of_open(error: &raft::OpenError) -> Exit {
     match error {
         raft::OpenError::Locked(_) => Exit::Locked,
         raft::OpenError::Damaged { .. } => Exit::Damaged,
-        raft::OpenError::Foreign { .. } => Exit::Foreign,
+        raft::OpenError::Foreign { .. } | raft::OpenError::NotEmpty(_) => Exit::Foreign,
         raft::OpenError::LevelTooHigh(_) => Exit::LevelTooHigh,
         raft::OpenError::UncleanBoot(..) => Exit::UncleanBoot,
         raft::OpenError::NoSpace(_) => Exit::NoSpace,

@@ -19,7 +19,7 @@
 //! | 73 | the data directory cannot be created or written |
 //! | 74 | the system refused an operation on a file |
 //! | 75 | another process uses the data directory |
-//! | 76 | the data directory is of another cluster, or not whole |
+//! | 76 | the data directory is of another cluster, not whole, or not empty where it must be |
 //! | 77 | the data was written by a newer version |
 //! | 78 | wrong configuration |
 //! | 79 | power was lost in a durability mode that does not survive it |

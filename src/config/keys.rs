@@ -45,6 +45,12 @@ pub const KEYS: &[Key] = &[
     seed("store.max_keys", "0", "Most keys; 0 is no limit"),
     seed("store.eviction", "lru", "What makes room: `lru`, `volatile-lru`, `volatile-ttl` or `noeviction`"),
     seed("store.max_value_bytes", "8MiB", "Longest value"),
+    seed("cluster.restore_from", "", "Backup that a new cluster begins with; an existing one ignores it"),
+    seed(
+        "cluster.restore_ttl",
+        "deadline",
+        "When the keys of that backup expire: `deadline`: at the moments at which they would have; `remaining`: each has as long left as when the backup was taken",
+    ),
     key(
         "wal.durability",
         "always",

@@ -12,6 +12,7 @@ pub(super) struct Raw {
     pub(super) http: Http,
     pub(super) data: Data,
     pub(super) store: Store,
+    pub(super) cluster: Cluster,
     pub(super) wal: Wal,
     pub(super) snapshot: Snapshot,
     pub(super) raft: Raft,
@@ -45,6 +46,13 @@ pub(super) struct Store {
     pub(super) max_keys: u64,
     pub(super) eviction: String,
     pub(super) max_value_bytes: Size,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cluster {
+    pub(super) restore_from: String,
+    pub(super) restore_ttl: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -23,6 +23,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The replicated settings that a new cluster begins with.
     pub seed: Settings,
+    /// The backup that a new cluster begins with, if with any.
+    pub restore_from: Option<raft::Restore>,
     /// The log on disk.
     pub wal: wal::Config,
     /// Bytes of log kept behind the older snapshot.
@@ -64,6 +66,7 @@ impl Config {
             service: service::Config { request_timeout: Duration::from_millis(raw.http.request_timeout_ms) },
             data_dir: data_dir_of(&raw)?,
             seed: seed_of(&raw.store)?,
+            restore_from: restore_from_of(raw.cluster)?,
             wal: wal_of(&raw.wal)?,
             wal_keep_bytes: raw.wal.keep_bytes.0,
             snapshot: raft::SnapshotConfig {
@@ -141,6 +144,13 @@ fn seed_of(raw: &super::raw::Store) -> Result<Settings, Invalid> {
         eviction: raw.eviction.parse().map_err(|error| invalid("store.eviction", format!("{error}")))?,
         max_value_bytes,
     })
+}
+
+fn restore_from_of(raw: super::raw::Cluster) -> Result<Option<raft::Restore>, Invalid> {
+    let lifetimes = raft::Lifetimes::named(&raw.restore_ttl)
+        .ok_or_else(|| invalid("cluster.restore_ttl", "deadline or remaining is wanted"))?;
+    let file = PathBuf::from(raw.restore_from);
+    Ok((!file.as_os_str().is_empty()).then_some(raft::Restore { file, lifetimes }))
 }
 
 fn wal_of(raw: &super::raw::Wal) -> Result<wal::Config, Invalid> {

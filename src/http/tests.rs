@@ -30,6 +30,7 @@ async fn node(seed: Settings) -> Node {
         wal_keep_bytes: 1 << 20,
         snapshot: SnapshotConfig::default(),
         seed,
+        restore_from: None,
         clock: Arc::new(SystemClock),
         disk: Arc::new(Faulty::new()),
     };

@@ -55,6 +55,9 @@ pub enum AdminError {
     /// No space left for it.
     #[error("the disk is full")]
     OutOfDisk,
+    /// Writers changed more meanwhile than is remembered for a snapshot. It may be tried again.
+    #[error("writers changed more than the snapshot's side buffer holds")]
+    Outrun,
     /// The node is starting, stopping or broken.
     #[error("the node is not available")]
     Unavailable,
@@ -87,6 +90,9 @@ pub enum OpenError {
         /// What does not belong, and the way out.
         what: String,
     },
+    /// A backup is to be restored into a directory that is not empty.
+    #[error("{0} is not empty: a backup is restored into an empty directory only")]
+    NotEmpty(PathBuf),
     /// Written by a newer version.
     #[error("{0}; start a newer version")]
     LevelTooHigh(String),

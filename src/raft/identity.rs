@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! data/lock            locked while a process uses the directory
+//! data/restore.json    {format}                              there while a backup is being restored
 //! data/join.json       {format, nonce, incarnation, promise}  written first, so that a first start can be repeated
 //! data/wal/            the log                                second
 //! data/node.json       {format, cluster, node, incarnation}   last: its being there says that the node exists
@@ -22,10 +23,12 @@ use super::OpenError;
 use crate::disk::{self, Disk};
 use crate::wal::{self, Durability};
 
+/// The format of all marks.
 const FORMAT: u32 = 1;
 const JOIN: &str = "join.json";
 const NODE: &str = "node.json";
 const RUNNING: &str = "running.json";
+const RESTORE: &str = "restore.json";
 
 /// The id of the node that creates a cluster. Later ones get theirs from the log.
 const FIRST_NODE: u64 = 1;
@@ -63,7 +66,7 @@ struct RunningFile {
 }
 
 /// What every mark has, whatever else a newer version writes into it.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Format {
     format: u32,
 }
@@ -89,6 +92,16 @@ impl Directory {
         })
     }
 
+    /// The directory itself.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where its files are.
+    pub(super) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
     pub(super) fn wal(&self) -> PathBuf {
         self.root.join("wal")
     }
@@ -112,12 +125,50 @@ impl Directory {
             }
             return Ok(Some(identity));
         }
+        if self.is_being_restored()? {
+            return Err(self.foreign(
+                "a restore into it was not finished: run `kvorum restore` again, or use an empty directory",
+            ));
+        }
         if !self.names(&self.snapshots())?.is_empty() {
             return Err(
                 self.foreign("there are snapshots but no node.json: restore it, or use an empty directory")
             );
         }
         Ok(None)
+    }
+
+    /// Whether a node exists here.
+    pub(super) fn has_node(&self) -> Result<bool, OpenError> {
+        let path = self.root.join(NODE);
+        self.disk.exists(&path).map_err(|error| OpenError::io(path, error))
+    }
+
+    /// Whether a restore was begun here; without a node it was not finished.
+    pub(super) fn is_being_restored(&self) -> Result<bool, OpenError> {
+        self.read::<Format>(RESTORE).map(|mark| mark.is_some())
+    }
+
+    /// Marks that a restore is under way, and removes what an earlier one or a first start has left.
+    pub(super) fn begin_restore(&self) -> Result<(), OpenError> {
+        self.write(RESTORE, &Format { format: FORMAT })?;
+        for directory in [self.wal(), self.snapshots()] {
+            for name in self.names(&directory)? {
+                let path = directory.join(name);
+                self.disk.remove(&path).map_err(|error| OpenError::io(path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the mark of a restore away, once there is a node.
+    pub(super) fn finish_restore(&self) -> Result<(), OpenError> {
+        if !self.is_being_restored()? {
+            return Ok(());
+        }
+        let path = self.root.join(RESTORE);
+        let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&self.root));
+        removed.map_err(|error| OpenError::io(path, error))
     }
 
     /// First step of a first start: an identity that stays the same however often the start is repeated.
@@ -207,7 +258,8 @@ impl Directory {
         String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).trim().to_owned()
     }
 
-    fn names(&self, directory: &Path) -> Result<Vec<String>, OpenError> {
+    /// The names in a directory; none if it is not there.
+    pub(super) fn names(&self, directory: &Path) -> Result<Vec<String>, OpenError> {
         let there = self.disk.exists(directory).map_err(|error| OpenError::io(directory, error))?;
         if !there {
             return Ok(Vec::new());

@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use openraft::RaftMetrics;
+use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 
+use super::backup::{Backup, Readers};
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
 use super::config::SnapshotConfig;
 use super::machine::Machine;
 use super::replica::Replica;
-use super::snapshots::Snapshots;
+use super::snapshots::{Snapshot, Snapshots};
 use super::touches::Touches;
 use super::types::{GROUP, TypeConfig};
-use super::{AdminError, Compaction};
+use super::{AdminError, Compaction, Taken};
 use crate::clock::Stopwatch;
 use crate::shutdown::Tasks;
 use crate::wal::{Room, Wal};
@@ -43,6 +46,7 @@ pub(super) struct Maintenance {
     pub(super) touches: Arc<Touches>,
     pub(super) time: Arc<ClusterTime>,
     pub(super) snapshots: Snapshots,
+    pub(super) readers: Readers,
     pub(super) wal: Wal,
     pub(super) purged: watch::Receiver<Option<u64>>,
     pub(super) config: SnapshotConfig,
@@ -200,7 +204,7 @@ impl Maintenance {
         })
     }
 
-    /// Takes a snapshot and has openraft adopt it. Returns its index.
+    /// Takes a snapshot for the policy and has openraft adopt it. Returns its index.
     async fn take_snapshot(&self) -> Result<u64, AdminError> {
         let appended_bytes = self.wal.stats().appended_bytes;
         let stopwatch = Stopwatch::start();
@@ -210,10 +214,60 @@ impl Maintenance {
         self.last.appended_bytes.store(appended_bytes, Ordering::Relaxed);
         self.last.carried_bytes.store(0, Ordering::Relaxed);
         *self.last.taken.lock() = Stopwatch::start();
+        self.adopt(&snapshot, stopwatch).await?;
+        Ok(index)
+    }
+
+    /// Takes a snapshot and leaves the log as it is: the policy goes on as if there were none, so that its purges come
+    /// when they would have.
+    pub(super) async fn snapshot(&self) -> Result<Taken, AdminError> {
+        let stopwatch = Stopwatch::start();
+        let (snapshot, sending) =
+            self.snapshots.take_to_send(self.snapshots.try_turn()?, &self.replica).await?;
+        let taken = Taken::of(&sending, stopwatch.elapsed());
+        self.adopt(&snapshot, stopwatch).await?;
+        Ok(taken)
+    }
+
+    /// Takes a snapshot to be read. Waits if one is being taken already.
+    pub(super) async fn backup(&self) -> Result<Backup, AdminError> {
+        let place = self.readers.admit().ok_or(AdminError::Busy)?;
+        let stopwatch = Stopwatch::start();
+        self.catch_up_time().await;
+        let (snapshot, sending) =
+            self.snapshots.take_to_send(self.snapshots.turn().await?, &self.replica).await?;
+        let taken = Taken::of(&sending, stopwatch.elapsed());
+        self.adopt(&snapshot, stopwatch).await?;
+        Ok(Backup::new(taken, sending, place))
+    }
+
+    /// The store's time is that of its last entry, which may be long ago. Where keys have deadlines an empty entry makes
+    /// it that of the backup, so that what they have left can be told from it. If that does not come about, a backup with
+    /// an older time is better than none.
+    async fn catch_up_time(&self) {
+        let now = self.time.now();
+        let is_behind = now.millis_since(self.replica.now()) > SECOND.as_millis() as u64;
+        if is_behind && self.replica.store.read().next_deadline().is_some() {
+            self.batcher.tick();
+            let caught_up = self.replica.wait_until(|replica| replica.now() >= now);
+            if timeout_at(Instant::now() + SECOND, caught_up).await.is_err() {
+                tracing::info!("a backup is taken at the time of the last entry: no other entry came about");
+            }
+        }
+    }
+
+    /// Has openraft adopt the newest snapshot.
+    async fn adopt(&self, snapshot: &Snapshot, stopwatch: Stopwatch) -> Result<(), AdminError> {
+        let index = snapshot.meta.last_log_id.map_or(0, |id| id.index);
+        let is_known =
+            |metrics: &RaftMetrics<TypeConfig>| metrics.snapshot.as_ref().is_some_and(|id| id.index >= index);
+        if is_known(&self.raft.metrics().borrow_watched()) {
+            return Ok(());
+        }
         self.raft.trigger().snapshot().await.map_err(|_| AdminError::Unavailable)?;
         let wait = self.raft.wait(Some(FOLLOW_UP));
         let adopted = wait.metrics(
-            |metrics| metrics.running_state.is_err() || metrics.snapshot.is_some_and(|id| id.index >= index),
+            |metrics| metrics.running_state.is_err() || is_known(metrics),
             "the snapshot is adopted",
         );
         let adopted = tokio::select! {
@@ -224,7 +278,7 @@ impl Maintenance {
         metrics.running_state.map_err(|_| AdminError::Unavailable)?;
         let bytes = snapshot.snapshot.bytes;
         tracing::info!(index, bytes, duration_ms = stopwatch.elapsed().as_millis() as u64, "snapshot taken");
-        Ok(index)
+        Ok(())
     }
 
     async fn purge(&self, upto: u64) -> Result<(), AdminError> {

@@ -12,6 +12,7 @@
 //! `UnknownOutcome` means that nothing was applied; cluster time never goes back; an entry is proposed at most
 //! once. What this floor does not do: permissions, limits on requests, protocols. Those are above.
 
+mod backup;
 mod batcher;
 mod cluster_time;
 mod config;
@@ -28,19 +29,22 @@ mod peer;
 mod proposal;
 mod removals;
 mod replica;
+mod restore;
 pub mod snapshot;
 mod snapshots;
 mod status;
 mod touches;
 mod types;
 
+pub use backup::Backup;
 pub use config::{Config, SnapshotConfig};
 pub use error::{AdminError, Failure, OpenError, ReadError, WriteError};
 pub use node::{Consistency, Node, Read};
 pub use open::Options;
 pub use proposal::Reply;
 pub use removals::Gone;
-pub use status::{Compaction, Status, StoreStatus};
+pub use restore::{Lifetimes, Restore, Restored, restore};
+pub use status::{Compaction, Status, StoreStatus, Taken};
 
 #[cfg(test)]
 mod tests;

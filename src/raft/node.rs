@@ -19,7 +19,9 @@ use super::replica::Replica;
 use super::snapshots::Snapshots;
 use super::touches::Touches;
 use super::types::{GROUP, TypeConfig};
-use super::{AdminError, Compaction, Failure, Gone, ReadError, Reply, Status, StoreStatus, WriteError};
+use super::{
+    AdminError, Backup, Compaction, Failure, Gone, ReadError, Reply, Status, StoreStatus, Taken, WriteError,
+};
 use crate::disk::Lock;
 use crate::model::{Answer, Key, NodeId, Outcome, Query, Timestamp, Touch, Transaction};
 use crate::shutdown::Tasks;
@@ -175,9 +177,32 @@ impl Node {
     /// # Errors
     /// [`AdminError::Busy`] if a snapshot is being taken already.
     pub async fn compact(&self) -> Result<Compaction, AdminError> {
-        // A task of its own: a caller that goes away must not leave half a compaction.
-        let maintenance = Arc::clone(&self.0.maintenance);
-        let task = self.0.runtime.spawn(async move { maintenance.compact().await });
+        self.administer(|maintenance| async move { maintenance.compact().await }).await
+    }
+
+    /// Takes a snapshot now and leaves the log as it is.
+    ///
+    /// # Errors
+    /// [`AdminError::Busy`] if one is being taken already.
+    pub async fn snapshot(&self) -> Result<Taken, AdminError> {
+        self.administer(|maintenance| async move { maintenance.snapshot().await }).await
+    }
+
+    /// Takes a snapshot to be read, while writes go on. Waits if one is being taken already.
+    ///
+    /// # Errors
+    /// [`AdminError::Busy`] if as many as may be are being read already.
+    pub async fn backup(&self) -> Result<Backup, AdminError> {
+        self.administer(|maintenance| async move { maintenance.backup().await }).await
+    }
+
+    /// Does it in a task of its own: a caller that goes away must not leave half of it.
+    async fn administer<T, F>(&self, work: impl FnOnce(Arc<Maintenance>) -> F) -> Result<T, AdminError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, AdminError>> + Send + 'static,
+    {
+        let task = self.0.runtime.spawn(work(Arc::clone(&self.0.maintenance)));
         task.await.unwrap_or_else(|error| Err(AdminError::Failed(error.to_string())))
     }
 

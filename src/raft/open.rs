@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
+use super::backup::Readers;
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
 use super::health::{Health, dead};
@@ -26,6 +27,7 @@ use super::payload::decode_membership;
 use super::peer::Peers;
 use super::proposal::Pending;
 use super::replica::{Applied, Replica};
+use super::restore::{Restore, restore_if_new};
 use super::snapshot::{self, Folder, Found, Loaded};
 use super::snapshots::Snapshots;
 use super::touches::Touches;
@@ -55,6 +57,8 @@ pub struct Options {
     pub snapshot: SnapshotConfig,
     /// Settings of a cluster that is created; an existing one keeps its own.
     pub seed: Settings,
+    /// What a cluster that is created begins with, if not with nothing.
+    pub restore_from: Option<Restore>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where files are.
@@ -78,18 +82,20 @@ impl Node {
     /// # Errors
     /// See [`OpenError`]. A refusal changes neither log nor snapshots.
     pub async fn open(options: Options) -> Result<Node, OpenError> {
-        let (disk, data_dir, wal_config) = (Arc::clone(&options.disk), options.data_dir.clone(), options.wal);
-        let recovery = tokio::task::spawn_blocking(move || recover(disk, data_dir, wal_config));
-        match recovery.await {
-            Ok(recovered) => start(options, recovered?).await,
+        match tokio::task::spawn_blocking(move || (recover(&options), options)).await {
+            Ok((recovered, options)) => start(options, recovered?).await,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 }
 
-fn recover(disk: Arc<dyn Disk>, data_dir: PathBuf, config: wal::Config) -> Result<Recovered, OpenError> {
-    let directory = Directory::new(Arc::clone(&disk), &data_dir);
+fn recover(options: &Options) -> Result<Recovered, OpenError> {
+    let (disk, config) = (Arc::clone(&options.disk), options.wal);
+    let directory = Directory::new(Arc::clone(&disk), &options.data_dir);
     let lock = directory.lock()?;
+    if let Some(what) = &options.restore_from {
+        restore_if_new(&directory, config, options.clock.as_ref(), what)?;
+    }
     let known = directory.known()?;
     directory.check_last_stop(&config)?;
     if known.is_none() && !directory.log_is_blank()? {
@@ -119,6 +125,7 @@ fn recover(disk: Arc<dyn Disk>, data_dir: PathBuf, config: wal::Config) -> Resul
     {
         return Err(directory.foreign("the log ends before the newest snapshot: a part of it is missing"));
     }
+    directory.finish_restore()?;
     directory.mark_running(&config)?;
     Ok(Recovered { directory, lock, identity, wal, folder, recovery })
 }
@@ -210,6 +217,7 @@ async fn start(options: Options, mut recovered: Recovered) -> Result<Node, OpenE
             wal.stats().bytes.saturating_sub(options.wal_keep_bytes),
         ),
         snapshots: snapshots.clone(),
+        readers: Readers::new(),
         tasks: Tasks::new(),
         wal: wal.clone(),
         purged,

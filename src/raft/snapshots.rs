@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use openraft::type_config::alias::SnapshotOf;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use super::AdminError;
 use super::payload::{decode_membership, encode_membership};
 use super::replica::Replica;
-use super::snapshot::{self, Folder, Found, Meta, Progress};
+use super::snapshot::{self, Folder, Found, Meta, Progress, Sending};
 use super::types::{SnapshotMeta, TypeConfig, from_wal, to_wal};
+use crate::disk::is_full;
 use crate::store::Globals;
 
 /// Snapshots that are kept: the newest, and one to fall back on should it be damaged.
@@ -49,7 +50,12 @@ struct Inner {
     turn: Arc<Semaphore>,
     /// Calls off the one that is being taken.
     progress: Mutex<Arc<Progress>>,
+    /// No more are taken.
+    stopping: AtomicBool,
 }
+
+/// The right to take or install a snapshot: one has it at a time.
+pub(super) struct Turn(#[expect(dead_code, reason = "it is held, not looked at")] OwnedSemaphorePermit);
 
 /// A place in the log at which the store was marked for a snapshot.
 struct Marked {
@@ -74,6 +80,7 @@ impl Snapshots {
             to_adopt: AtomicBool::new(false),
             turn: Arc::new(Semaphore::new(1)),
             progress: Mutex::default(),
+            stopping: AtomicBool::new(false),
         })))
     }
 
@@ -109,21 +116,64 @@ impl Snapshots {
         }));
     }
 
+    /// The right to take a snapshot, if nobody else has it.
+    pub(super) fn try_turn(&self) -> Result<Turn, TakeError> {
+        Arc::clone(&self.0.turn).try_acquire_owned().map(Turn).map_err(|error| match error {
+            TryAcquireError::NoPermits => TakeError::Busy,
+            TryAcquireError::Closed => TakeError::Stopping,
+        })
+    }
+
+    /// The right to take a snapshot, once whoever has it is done.
+    pub(super) async fn turn(&self) -> Result<Turn, TakeError> {
+        Arc::clone(&self.0.turn).acquire_owned().await.map(Turn).map_err(|_| TakeError::Stopping)
+    }
+
     /// Takes a snapshot of the store as it is now, unless the newest one says the same; writes go on meanwhile. What was
     /// begun is finished even if the caller goes away.
     pub(super) async fn take(&self, replica: &Arc<Replica>) -> Result<Snapshot, TakeError> {
-        let turn = Arc::clone(&self.0.turn).try_acquire_owned().map_err(|_| TakeError::Busy)?;
-        let Some(marked) = self.mark(replica)? else { return self.current().ok_or(TakeError::Busy) };
-        let progress = Arc::new(Progress::default());
-        *self.0.progress.lock() = Arc::clone(&progress);
+        self.in_turn(self.try_turn()?, replica, |snapshots, replica| snapshots.take_now(replica)).await
+    }
+
+    /// As [`Snapshots::take`], and opens what it took: before a newer one can have it removed.
+    pub(super) async fn take_to_send(
+        &self,
+        turn: Turn,
+        replica: &Arc<Replica>,
+    ) -> Result<(Snapshot, Sending), TakeError> {
+        let work = |snapshots: &Snapshots, replica: &Replica| {
+            let taken = snapshots.take_now(replica)?;
+            let sending = snapshots.0.folder.send(&taken.snapshot.path).map_err(TakeError::Failed)?;
+            Ok((taken, sending))
+        };
+        self.in_turn(turn, replica, work).await
+    }
+
+    /// Does blocking work that nobody else may do at the same time.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        replica: &Arc<Replica>,
+        work: impl FnOnce(&Snapshots, &Replica) -> Result<T, TakeError> + Send + 'static,
+    ) -> Result<T, TakeError> {
         let (snapshots, replica) = (self.clone(), Arc::clone(replica));
         let task = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            snapshots.build(&replica, marked, &progress)
+            work(&snapshots, &replica)
         });
-        match task.await {
-            Ok(built) => built.map_err(TakeError::Failed),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        task.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    }
+
+    fn take_now(&self, replica: &Replica) -> Result<Snapshot, TakeError> {
+        let progress = Arc::new(Progress::default());
+        *self.0.progress.lock() = Arc::clone(&progress);
+        // Whoever closes says so before it calls off what it finds.
+        if self.0.stopping.load(Ordering::SeqCst) {
+            return Err(TakeError::Stopping);
+        }
+        match self.mark(replica)? {
+            Some(marked) => self.build(replica, marked, &progress).map_err(TakeError::Failed),
+            None => self.current().ok_or(TakeError::Busy),
         }
     }
 
@@ -182,6 +232,7 @@ impl Snapshots {
 
     /// Calls off what is being taken and waits for its end; takes no more.
     pub(super) async fn close(&self) {
+        self.0.stopping.store(true, Ordering::SeqCst);
         self.0.progress.lock().cancel();
         let _last = self.0.turn.acquire().await;
         self.0.turn.close();
@@ -210,9 +261,12 @@ impl Snapshots {
 /// Why no snapshot was taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TakeError {
-    /// One is being taken already, or the node stops.
+    /// One is being taken already.
     #[error("a snapshot is being taken already")]
     Busy,
+    /// The node stops.
+    #[error("the node stops")]
+    Stopping,
     /// It was tried; the store and the older snapshots are as they were.
     #[error(transparent)]
     Failed(snapshot::Error),
@@ -222,7 +276,12 @@ impl From<TakeError> for AdminError {
     fn from(error: TakeError) -> AdminError {
         match error {
             TakeError::Busy => AdminError::Busy,
+            TakeError::Stopping | TakeError::Failed(snapshot::Error::Cancelled) => AdminError::Unavailable,
             TakeError::Failed(snapshot::Error::NoSpace { .. }) => AdminError::OutOfDisk,
+            TakeError::Failed(snapshot::Error::Io { source, .. }) if is_full(&source) => {
+                AdminError::OutOfDisk
+            }
+            TakeError::Failed(snapshot::Error::Abandoned) => AdminError::Outrun,
             TakeError::Failed(error) => AdminError::Failed(error.to_string()),
         }
     }

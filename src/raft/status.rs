@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::model::{Eviction, Level, NodeId};
+use super::snapshot::Sending;
+use crate::model::{Eviction, Level, NodeId, Timestamp};
+use crate::store::StateHash;
 use crate::wal;
 
 /// A node's place in the cluster and in the log.
@@ -74,4 +76,44 @@ pub struct Compaction {
     pub snapshot_bytes: u64,
     /// How long it took.
     pub duration: Duration,
+}
+
+/// A snapshot that was taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// The cluster.
+    pub cluster: u128,
+    /// The last entry whose effect is in it.
+    pub index: u64,
+    /// The term of that entry.
+    pub term: u64,
+    /// Cluster time of that entry.
+    pub at: Timestamp,
+    /// The store's revision.
+    pub revision: u64,
+    /// Keys, expired ones included that were not swept yet.
+    pub keys: u64,
+    /// Hash of the replicated state.
+    pub state_hash: StateHash,
+    /// The length of the file.
+    pub bytes: u64,
+    /// How long it took. Next to nothing if nothing had changed since the one before.
+    pub duration: Duration,
+}
+
+impl Taken {
+    pub(super) fn of(snapshot: &Sending, duration: Duration) -> Taken {
+        let (meta, globals) = (snapshot.meta(), snapshot.globals());
+        Taken {
+            cluster: meta.cluster,
+            index: meta.last_log.index,
+            term: meta.last_log.term,
+            at: globals.now,
+            revision: globals.revision,
+            keys: globals.keys,
+            state_hash: globals.state_hash,
+            bytes: snapshot.bytes(),
+            duration,
+        }
+    }
 }

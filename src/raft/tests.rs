@@ -60,6 +60,7 @@ fn options(directory: &TempDir, clock: Arc<dyn Clock>) -> Options {
         wal_keep_bytes: 256 << 20,
         snapshot: SnapshotConfig::default(),
         seed: Settings::default(),
+        restore_from: None,
         clock,
         disk: Arc::new(Real),
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::backup::Backup;
 use super::batch::{NOT_AN_INTEGER, OVERFLOW, Planned, Step, StepDone};
 use super::counters::Counters;
 use super::error::Error;
@@ -13,7 +14,7 @@ use super::request::{
 use super::stats::{Log, Stats};
 use crate::model::limits::MAX_VALUE_BYTES;
 use crate::model::{Answer, Command, Mode, Outcome, Principal, Query, Transaction};
-use crate::raft::{AdminError, Compaction, Consistency, Node, Reply};
+use crate::raft::{AdminError, Compaction, Consistency, Node, Reply, Taken};
 use crate::telemetry;
 
 /// How requests are served.
@@ -179,15 +180,21 @@ impl Kv {
     /// Takes a snapshot and drops the log behind it. Not bound to the request's deadline: it takes as long as the
     /// store is large.
     pub async fn compact(&self, _principal: &Principal) -> Result<Compaction, Error> {
-        self.node.compact().await.map_err(|error| match error {
-            AdminError::Busy => Error::Conflict("a compaction or snapshot is under way already"),
-            AdminError::OutOfDisk => Error::OutOfDisk,
-            AdminError::Unavailable => Error::Unavailable("the node cannot compact its log at the moment"),
-            AdminError::Failed(reason) => {
-                tracing::error!(reason, "compaction failed");
-                Error::Internal
-            }
-        })
+        self.node.compact().await.map_err(|error| administration("compaction", error))
+    }
+
+    /// Takes a snapshot and leaves the log as it is. Not bound to the request's deadline.
+    pub async fn snapshot(&self, _principal: &Principal) -> Result<Taken, Error> {
+        self.node.snapshot().await.map_err(|error| administration("snapshot", error))
+    }
+
+    /// Takes a snapshot to be read, while writes go on. Not bound to the request's deadline.
+    pub async fn backup(&self, _principal: &Principal) -> Result<Backup, Error> {
+        match self.node.backup().await {
+            Ok(backup) => Ok(Backup::begin(backup)),
+            Err(AdminError::Busy) => Err(Error::Conflict("as many backups as may be are being read already")),
+            Err(error) => Err(administration("backup", error)),
+        }
     }
 
     /// Changes what this node logs, until it ends. Returns what was in force before.
@@ -250,5 +257,21 @@ fn only(mut outcomes: Vec<Outcome>) -> Result<Outcome, Error> {
     match (outcomes.pop(), outcomes.len()) {
         (Some(outcome), 0) => Ok(outcome),
         _ => Err(Error::unexpected("the number of outcomes")),
+    }
+}
+
+/// What became of an administrative task.
+fn administration(task: &'static str, error: AdminError) -> Error {
+    match error {
+        AdminError::Busy => Error::Conflict("a compaction or snapshot is under way already"),
+        AdminError::OutOfDisk => Error::OutOfDisk,
+        AdminError::Outrun => {
+            Error::Unavailable("writers changed more than snapshot.side_buffer_bytes holds: try again")
+        }
+        AdminError::Unavailable => Error::Unavailable("the node cannot do this at the moment"),
+        AdminError::Failed(reason) => {
+            tracing::error!(task, reason, "an administrative task failed");
+            Error::Internal
+        }
     }
 }

@@ -16,6 +16,7 @@
 //! It deliberately keeps no state but counters: limits that replicas must agree on are judged by the store, a
 //! front-end may only refuse earlier.
 
+mod backup;
 mod batch;
 mod counters;
 mod error;
@@ -23,6 +24,7 @@ mod kv;
 mod request;
 mod stats;
 
+pub use backup::Backup;
 pub use batch::{Step, StepDone};
 pub use counters::Operations;
 pub use error::{Applied, Code, Error};
@@ -33,4 +35,4 @@ pub use request::{
 };
 pub use stats::{Log, Stats};
 
-pub use crate::raft::{Compaction, Consistency, Gone, Status, StoreStatus};
+pub use crate::raft::{Compaction, Consistency, Gone, Status, StoreStatus, Taken};

@@ -7,8 +7,7 @@ use std::fmt;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::record::Record;
-use crate::model::Slot;
+use crate::model::{Slot, Timestamp};
 
 /// Hash of everything replicated. Equal at equal log indexes on all replicas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,10 +32,14 @@ pub(super) fn key_hash(key: &[u8]) -> u64 {
 }
 
 /// H(key, value, version, deadline).
-pub(super) fn content_hash(key_hash: u64, record: &Record<'_>) -> u64 {
+pub(super) fn content_hash(key_hash: u64, value_hash: u64, version: u64, deadline: Option<Timestamp>) -> u64 {
     // Absent deadlines hash as 0, which no entry can have: it would be in the past always.
-    let deadline = record.deadline().map_or(0, |deadline| deadline.0);
-    words([key_hash, record.value_hash(), record.version(), deadline])
+    words([key_hash, value_hash, version, deadline.map_or(0, |deadline| deadline.0)])
+}
+
+/// The value's part of [`content_hash`].
+pub(super) fn value_hash(value: &[u8]) -> u64 {
+    xxh3_64(value)
 }
 
 /// H(slot, recency).

@@ -49,6 +49,11 @@ pub(super) struct Keyspace {
     pub(super) order: u64,
 }
 
+/// A record's part of the state hash, without its place.
+fn content_of(key_hash: u64, record: &Record<'_>) -> u64 {
+    content_hash(key_hash, record.value_hash(), record.version(), record.deadline())
+}
+
 /// What a record counts toward `max_bytes`.
 pub(super) fn cost_of(record: &Record<'_>) -> u64 {
     cost(record.key().len(), record.value().len())
@@ -155,7 +160,7 @@ impl Keyspace {
     pub(super) fn account(&mut self, at: Address, key_hash: u64) -> bool {
         let record = self.records.at(at);
         let cost = cost_of(&record);
-        self.contents = self.contents.wrapping_add(content_hash(key_hash, &record));
+        self.contents = self.contents.wrapping_add(content_of(key_hash, &record));
         self.order = self.order.wrapping_add(order_hash(record.slot(), record.recency()));
         self.totals.add(cost);
         if record.has_deadline() {
@@ -168,7 +173,7 @@ impl Keyspace {
     fn detach(&mut self, at: Address, key_hash: u64) {
         let record = self.records.at(at);
         let cost = cost_of(&record);
-        self.contents = self.contents.wrapping_sub(content_hash(key_hash, &record));
+        self.contents = self.contents.wrapping_sub(content_of(key_hash, &record));
         self.order = self.order.wrapping_sub(order_hash(record.slot(), record.recency()));
         self.totals.subtract(cost);
         let list = if record.has_deadline() {

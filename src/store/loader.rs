@@ -70,7 +70,7 @@ impl Loader {
 
     /// Adds a record.
     pub fn push(&mut self, record: RecordRef<'_>) -> Result<(), Invalid> {
-        self.validate(&record)?;
+        validate(&self.globals, &record)?;
         let stamp = Stamp { version: record.version.0, recency: record.recency.0, deadline: record.deadline };
         let Keyspace { records, slots, index, deadlines, .. } = &mut self.keyspace;
         let address = records.create(record.slot, record.key, record.value, stamp);
@@ -106,17 +106,6 @@ impl Loader {
         Ok(store)
     }
 
-    fn validate(&self, record: &RecordRef<'_>) -> Result<(), Invalid> {
-        let Globals { revision, recency, .. } = self.globals;
-        let is_valid = (1..=MAX_KEY_BYTES).contains(&record.key.len())
-            && record.value.len() as u64 <= MAX_VALUE_BYTES
-            && (1..=revision).contains(&record.version.0)
-            && (1..=recency).contains(&record.recency.0)
-            && record.deadline.is_none_or(|deadline| (1..=MAX_DEADLINE_MS).contains(&deadline.0))
-            && u64::from(record.slot.0) < MAX_KEYS;
-        if is_valid { Ok(()) } else { Err(Invalid::Record) }
-    }
-
     fn enter_pending(&mut self) -> Result<(), Invalid> {
         let Keyspace { records, index, .. } = &mut self.keyspace;
         black_box(self.pending.iter().fold(0, |seen, &(hash, _)| seen ^ index.glance_at(hash)));
@@ -146,4 +135,15 @@ impl Loader {
         }
         Ok(())
     }
+}
+
+/// Whether each number of a record is one that an entry beside these globals can have.
+pub(super) fn validate(globals: &Globals, record: &RecordRef<'_>) -> Result<(), Invalid> {
+    let is_valid = (1..=MAX_KEY_BYTES).contains(&record.key.len())
+        && record.value.len() as u64 <= MAX_VALUE_BYTES
+        && (1..=globals.revision).contains(&record.version.0)
+        && (1..=globals.recency).contains(&record.recency.0)
+        && record.deadline.is_none_or(|deadline| (1..=MAX_DEADLINE_MS).contains(&deadline.0))
+        && u64::from(record.slot.0) < MAX_KEYS;
+    if is_valid { Ok(()) } else { Err(Invalid::Record) }
 }

@@ -51,6 +51,7 @@ mod record;
 mod room;
 mod slots;
 mod state;
+mod tally;
 mod transact;
 mod warm;
 
@@ -61,3 +62,4 @@ pub use hash::StateHash;
 pub use limits::Limits;
 pub use loader::{Invalid, Loader};
 pub use state::{Counters, Store};
+pub use tally::Tally;

@@ -12,9 +12,9 @@
 //! version, recency and key lie in one cache line or two, so that a lookup costs the index's line and these.
 
 use bytes::Bytes;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::cells::{Address, Cells, MAX_CELL, class_of};
+use super::hash::value_hash;
 use super::paged::Paged;
 use crate::model::{Slot, Timestamp};
 
@@ -155,7 +155,7 @@ impl<'a> Record<'a> {
 
     pub(super) fn value_hash(&self) -> u64 {
         match self.is_outer() {
-            false => xxh3_64(self.value()),
+            false => value_hash(self.value()),
             true => self.outer().value_hash,
         }
     }
@@ -186,7 +186,7 @@ impl Records {
             return address;
         }
         let value = Bytes::copy_from_slice(value);
-        let value_hash = xxh3_64(&value);
+        let value_hash = value_hash(&value);
         let number = self.take_outer(Outer { key: key.into(), value, value_hash });
         self.create_stub(slot, number, stamp)
     }
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!((record.key(), record.value()), (key, value));
         assert_eq!((record.slot(), record.version(), record.recency()), (Slot(3), 7, 9));
         assert_eq!(record.deadline(), deadline.map(Timestamp));
-        assert_eq!(record.value_hash(), xxh3_64(value));
+        assert_eq!(record.value_hash(), value_hash(value));
     }
 
     #[test]

@@ -62,7 +62,8 @@ fn rows(source: &Source) -> impl Iterator<Item = (String, usize)> {
         let (default, meaning) = (text(at + 2)?, text(at + 4)?);
         let seeds = at > 1 && source.tokens[at - 2].is("seed");
         let note = if seeds { "; seeds a new cluster only" } else { "" };
-        Some((format!("| `{}` | `{default}` | {meaning}{note} |", key.text), key.line))
+        let default = if default.is_empty() { "none".to_owned() } else { format!("`{default}`") };
+        Some((format!("| `{}` | {default} | {meaning}{note} |", key.text), key.line))
     })
 }
 

@@ -37,6 +37,7 @@ fn options(directory: &Path) -> Options {
         wal_keep_bytes: 256 << 20,
         snapshot: SnapshotConfig::default(),
         seed: Settings::default(),
+        restore_from: None,
         clock: Arc::new(SystemClock),
         disk: Arc::new(Real),
     }

@@ -16,6 +16,7 @@ use super::load::{self, Loaded};
 use super::name;
 use super::pace::Pace;
 use super::receive::Receiving;
+use super::sending::Sending;
 use super::temporary::{Temporary, is_temporary};
 use super::verify::verify_at;
 use crate::disk::Disk;
@@ -155,6 +156,14 @@ impl Folder {
         Ok(kept)
     }
 
+    /// Opens one of the snapshots, to be read as it is. Removing it meanwhile does not hurt.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] and [`Error::LevelTooHigh`] for its header, [`Error::Io`].
+    pub fn send(&self, path: &Path) -> Result<Sending, Error> {
+        Sending::open(&*self.disk, path)
+    }
+
     /// Begins to take in a snapshot of `bytes` from elsewhere.
     ///
     /// # Errors
@@ -194,6 +203,15 @@ impl Folder {
         let path = temporary.publish(&name::name(last_log))?;
         self.note_valid(path.clone());
         Ok(Found { path, last_log, bytes: summary.bytes })
+    }
+
+    /// Loads an unfinished snapshot whose content was synced, as strictly as the start of a node does, and gives it its
+    /// name.
+    pub(super) fn publish_loaded(&self, temporary: Temporary, cluster: u128) -> Result<Found, Error> {
+        let Loaded { meta, bytes, .. } = load::load(&*self.disk, temporary.path(), cluster)?;
+        let path = temporary.publish(&name::name(meta.last_log))?;
+        self.note_valid(path.clone());
+        Ok(Found { path, last_log: meta.last_log, bytes })
     }
 
     fn is_valid(&self, found: &Found) -> Result<bool, Error> {

@@ -18,7 +18,9 @@
 //!              build: walk, displaced entries         load_newest: the newest valid one
 //! running store ------------------------------> file -----------------------------------> store
 //!                                                ^  \
-//!              receive, accept: from elsewhere --'   `--> verify: for tools, and before a file gets its name
+//!              receive, accept: from elsewhere --'   |--> verify: for tools, and before a file gets its name
+//!                                                    |--> Rewrite: the first snapshot of another cluster
+//!                                                    `--> Sending: as it is, to elsewhere
 //! ```
 //!
 //! Invariants:
@@ -46,6 +48,8 @@ mod pace;
 mod reader;
 mod receive;
 mod record;
+mod rewrite;
+mod sending;
 mod temporary;
 mod verify;
 mod wire;
@@ -57,4 +61,6 @@ pub use folder::{Folder, Found};
 pub use load::Loaded;
 pub use meta::Meta;
 pub use receive::Receiving;
+pub use rewrite::{Change, Deadlines, Rewrite};
+pub use sending::Sending;
 pub use verify::{Summary, verify};

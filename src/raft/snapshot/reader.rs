@@ -63,6 +63,16 @@ impl Reader {
         self.source.length
     }
 
+    /// The file.
+    pub(super) fn file(&self) -> &Arc<dyn File> {
+        &self.source.file
+    }
+
+    /// How many bytes were read.
+    pub(super) fn position(&self) -> u64 {
+        self.source.at
+    }
+
     /// What the blocks read so far add up to.
     pub(super) fn totals(&self) -> Totals {
         self.totals
