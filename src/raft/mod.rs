@@ -42,7 +42,7 @@ pub use error::{AdminError, Failure, OpenError, ReadError, WriteError};
 pub use node::{Consistency, Node, Read};
 pub use open::Options;
 pub use proposal::Reply;
-pub use removals::Gone;
+pub use removals::{Gone, Removals};
 pub use restore::{Lifetimes, Restore, Restored, restore};
 pub use status::{Compaction, Status, StoreStatus, Taken};
 

@@ -37,7 +37,7 @@ pub struct Gone {
 
 /// The recent removals.
 #[derive(Default)]
-pub(super) struct Removals {
+pub struct Removals {
     ring: Mutex<Ring>,
     hasher: RandomState,
 }
@@ -52,7 +52,7 @@ struct Ring {
 
 impl Removals {
     /// Notes what one entry removed. Costs nothing where it removed nothing.
-    pub(super) fn note(&self, effects: &Effects, at: Timestamp) {
+    pub fn note(&self, effects: &Effects, at: Timestamp) {
         let removals = effects.removals();
         if removals.len() == 0 {
             return;
@@ -78,7 +78,7 @@ impl Removals {
     }
 
     /// Why a key went last, if it is remembered.
-    pub(super) fn find(&self, key: &Key) -> Option<Gone> {
+    pub fn find(&self, key: &Key) -> Option<Gone> {
         let hash = self.hasher.hash_one(key.as_bytes());
         let ring = self.ring.lock();
         let at = *ring.newest.get(&hash)?;

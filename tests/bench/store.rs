@@ -12,6 +12,7 @@ use kvorum::model::{
     Answer, Command, Condition, Eviction, Expiry, Key, Query, Settings, Slot, Timestamp, Touch, Transaction,
     Ttl, Version,
 };
+use kvorum::raft::Removals;
 use kvorum::store::{Effects, Loader, Store, Walk};
 
 #[global_allocator]
@@ -19,8 +20,20 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const KEYS: u64 = 1_000_000;
 const ENTRY: usize = 512;
-const CASES: [&str; 11] =
-    ["set", "get", "hot", "evict", "ttl", "touch", "mset", "clear", "load", "memory", "memory-ttl"];
+const CASES: [&str; 12] = [
+    "set",
+    "get",
+    "hot",
+    "evict",
+    "removals",
+    "ttl",
+    "touch",
+    "mset",
+    "clear",
+    "load",
+    "memory",
+    "memory-ttl",
+];
 
 fn main() {
     let names: Vec<String> = std::env::args().skip(1).filter(|name| !name.starts_with('-')).collect();
@@ -47,6 +60,7 @@ fn run(name: &str) {
             set("SET with TTL, 1 M key space", KEYS, expiry);
         }
         "evict" => evict(),
+        "removals" => removals(),
         "get" => get("GET, 1 M key space", KEYS),
         "touch" => touch(),
         "mset" => mset(),
@@ -193,6 +207,31 @@ fn evict() {
     let (count, elapsed) = timed_sets(&mut store, KEYS * 1_000, Expiry::Never, pipeline);
     report("SET of new keys, each evicts, pipelined", count, elapsed);
     assert!(store.counters().evictions > KEYS);
+}
+
+/// What it costs to remember why keys are gone, beside the store: noting, asking, and memory.
+fn removals() {
+    let mut store = filled(KEYS, Expiry::Never);
+    let settings = Settings { max_bytes: store.bytes(), eviction: Eviction::Lru, ..Settings::default() };
+    apply(&mut store, &Transaction::single(Command::Configure(settings.into())), &mut Effects::new());
+    let (value, mut effects) = (Bytes::from(vec![b'w'; 64]), Effects::new());
+    let removals = Removals::default();
+    let (mut count, mut elapsed, before) = (0, Duration::ZERO, resident());
+    for n in (KEYS..3 * KEYS).step_by(ENTRY) {
+        let commands = (n..n + ENTRY as u64).map(|n| command(n, &value, Expiry::Never)).collect();
+        apply(&mut store, &each(commands), &mut effects);
+        count += effects.removals().len() as u64;
+        let start = Cpu::now();
+        removals.note(&effects, store.now());
+        elapsed += start.elapsed();
+    }
+    report("removal noted, each by eviction", count, elapsed);
+    println!("{:<40} {:>8.2} MB", "memory of the last 65,536", (resident() - before) as f64 / 1e6);
+    let keys: Vec<Key> = (0..3 * KEYS).map(key).collect();
+    let start = Cpu::now();
+    let found = keys.iter().filter(|key| removals.find(key).is_some()).count();
+    report("removal asked for, 1 in 46 known", 3 * KEYS, start.elapsed());
+    assert_eq!(found, 65_536);
 }
 
 fn get(name: &str, keys: u64) {
