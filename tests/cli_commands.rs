@@ -220,4 +220,10 @@ fn wal_and_snapshot_tools() {
     );
     assert_eq!(said(&program(&["snapshot", "verify", "/nowhere"]).output().expect("it runs")).1, 74);
     assert_eq!(said(&program(&["wal", "verify", "/nowhere"]).output().expect("it runs")).1, 74);
+    let empty = tempfile::tempdir().expect("a directory");
+    for action in ["verify", "inspect"] {
+        let nothing = program(&["wal", action]).arg(empty.path()).output().expect("it runs");
+        assert_eq!(nothing.status.code(), Some(1), "{action} of an empty directory is a negative answer");
+        assert!(String::from_utf8_lossy(&nothing.stderr).contains("there is no log here"), "{nothing:?}");
+    }
 }

@@ -252,6 +252,31 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
     });
 }
 
+/// A node that is killed while its disk is full starts again on the full disk, with all that was acknowledged.
+#[test]
+fn a_node_killed_on_a_full_disk_starts_again_on_it() {
+    let disk = Faulty::new();
+    let left = runtime().block_on(async {
+        let node = Node::open(options(&disk)).await.expect("a new node");
+        assert_eq!(write(&node, 0).await, WRITES);
+        disk.set_capacity(Some(1));
+        disk.after_kill()
+    });
+    left.set_capacity(Some(1));
+    runtime().block_on(async {
+        let node = Node::open(options(&left)).await.expect("the node again, without a byte of space");
+        assert_eq!(contents(&node).await, after(WRITES));
+        left.set_capacity(None);
+        let deadline = soon();
+        while node.write(Transaction::single(Command::Clear), soon()).await.is_err() {
+            assert!(Instant::now() < deadline, "writes are taken once there is space");
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(node.store_status().keys, 0);
+        node.close().await.expect("a clean stop");
+    });
+}
+
 /// A directory whose log is missing, or which belongs to another node, is refused with the reason.
 #[test]
 fn a_directory_that_is_not_whole_is_refused() {

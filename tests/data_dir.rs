@@ -193,6 +193,27 @@ fn a_damaged_snapshot_is_refused() {
     assert_eq!(Node::start(directory.path()).get("/v1/kv/k0").status, 200, "nothing was lost by the refusal");
 }
 
+/// Goal: a log whose snapshots are gone is refused as often as it is tried, and each try leaves it as it is.
+#[test]
+fn missing_snapshots_are_refused_and_nothing_is_changed() {
+    let directory = directory();
+    stopped(directory.path(), true);
+    let snapshots = files(directory.path(), "snapshots");
+    let kept = std::fs::read(&snapshots[0]).expect("a snapshot");
+    std::fs::remove_file(&snapshots[0]).expect("removed");
+    let before = content(directory.path());
+    for _ in 0..2 {
+        says(&refused(directory.path()), 76, &["the newest usable snapshot ends nowhere"]);
+        unchanged(directory.path(), &before);
+    }
+    std::fs::write(&snapshots[0], kept).expect("put back");
+    assert_eq!(
+        Node::start(directory.path()).get("/v1/kv/k0").status,
+        200,
+        "nothing was lost by the refusals"
+    );
+}
+
 /// Goal: a damaged snapshot that is only the second line of defence stops nothing, but is spoken of, with file and offset,
 /// before it is needed.
 #[test]

@@ -79,6 +79,9 @@ fn inspect(files: &Files) -> Result<Exit, Failure> {
         }
     });
     shown.map_err(|error| Failure::of(Exit::Io, &error))?;
+    if count == 0 {
+        return Err(no_log(&files.path));
+    }
     printed?;
     output::print(&lines)?;
     damaged.map_or(Ok(Exit::Done), |damage| Err(Failure::new(Exit::Damaged, damage)))
@@ -87,6 +90,9 @@ fn inspect(files: &Files) -> Result<Exit, Failure> {
 fn verify(files: &Files) -> Result<Exit, Failure> {
     let verified = wal::verify(&Real, &directory(&files.path)?);
     let (segments, findings) = verified.map_err(|error| Failure::of(Exit::Io, &error))?;
+    if segments.is_empty() && findings.is_empty() {
+        return Err(no_log(&files.path));
+    }
     if files.json {
         let segments =
             segments.iter().map(|s| json!({ "file": s.file, "bytes": s.bytes, "length": s.length }));
@@ -105,6 +111,10 @@ fn verify(files: &Files) -> Result<Exit, Failure> {
         Some(damage) => Err(Failure::new(Exit::Damaged, damage.to_string())),
         None => Ok(Exit::Done),
     }
+}
+
+fn no_log(path: &Path) -> Failure {
+    Failure::new(Exit::Negative, format!("{}: there is no log here", path.display()))
 }
 
 /// The directory of the log: `path` itself, or the `wal` below it if `path` is a data directory.

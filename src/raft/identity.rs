@@ -195,9 +195,14 @@ impl Directory {
     /// Removes the beginnings of a log that a first start without a mark left behind: they bear another identity.
     fn clear_blank_log(&self) -> Result<(), OpenError> {
         let directory = self.wal();
-        for name in self.names(&directory)?.iter().filter(|name| name.ends_with(".seg")) {
+        let mut names = self.names(&directory)?;
+        names.retain(|name| wal::is_of_log(name));
+        // The mark of a closed log first, and for good: without its segments it would be refused.
+        names.sort_by_key(|name| name.ends_with(".seg"));
+        for name in &names {
             let path = directory.join(name);
-            self.disk.remove(&path).map_err(|error| OpenError::io(path, error))?;
+            let removed = self.disk.remove(&path).and_then(|()| self.disk.sync_dir(&directory));
+            removed.map_err(|error| OpenError::io(path, error))?;
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ use crate::disk::{Disk, Lock};
 use crate::model::{Command, Settings, Transaction};
 use crate::shutdown::Tasks;
 use crate::store::Store;
-use crate::wal::{self, Wal};
+use crate::wal::{self, Survey, Wal};
 
 /// How long the seeding of a new cluster may take.
 const SEEDING: Duration = Duration::from_secs(30);
@@ -102,28 +102,32 @@ fn recover(options: &Options) -> Result<Recovered, OpenError> {
         return Err(directory.foreign("the log has content but there is no node.json: restore it"));
     }
     let identity = known.map_or_else(|| directory.begin(), Ok)?;
-    // Before the log, which a start writes to: a refusal for the snapshots' sake must leave it as it is.
+    // All that can be refused is looked at before the log is written to: a refusal leaves it as it is.
     let folder = Folder::open(Arc::clone(&disk), &directory.snapshots()).map_err(OpenError::from)?;
     let mut loaded = folder.load_newest(identity.cluster).map_err(OpenError::from)?;
-    let wal = Wal::open(disk, &directory.wal(), identity, config).map_err(OpenError::from)?;
-    if known.is_none() {
-        directory.finish(&identity)?;
-    }
+    let survey = Survey::of(disk.as_ref(), &directory.wal(), &identity).map_err(OpenError::from)?;
+    let log = survey.state(GROUP);
     let damaged = loaded.as_mut().map(|loaded| std::mem::take(&mut loaded.damaged)).unwrap_or_default();
     for error in &damaged {
         tracing::error!(%error, "a snapshot is damaged; an older one stands in");
     }
     let snapshot = loaded.as_ref().map(|loaded| loaded.meta.last_log);
-    if let Some(what) = gap(&wal.state(GROUP), snapshot) {
+    if let Some(what) = gap(&log, snapshot) {
         // With a damaged snapshot in between it is that file which must be named.
         return Err(damaged.into_iter().next().map_or_else(|| directory.foreign(&what), OpenError::from));
     }
     let recovery = recovery(loaded)?;
     if is_sole_voter(&recovery.applied, identity.node)
         && config.durability == wal::Durability::Always
-        && wal.state(GROUP).last < snapshot
+        && log.last < snapshot
     {
         return Err(directory.foreign("the log ends before the newest snapshot: a part of it is missing"));
+    }
+    // From here on the directory is written to.
+    let wal =
+        Wal::open_surveyed(disk, &directory.wal(), identity, config, survey).map_err(OpenError::from)?;
+    if known.is_none() {
+        directory.finish(&identity)?;
     }
     directory.finish_restore()?;
     directory.mark_running(&config)?;

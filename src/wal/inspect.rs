@@ -7,8 +7,9 @@ use std::path::Path;
 
 use crate::disk::Disk;
 
+use super::closed;
 use super::error::Error;
-use super::head::path_of;
+use super::head::{path_of, sequence_of};
 use super::record::{Frame, Record};
 use super::scan::{End, Scan};
 use super::survey::{list, read_head, read_segment, survey};
@@ -139,6 +140,11 @@ pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<(Vec<SegmentReport>, Vec<Fi
         findings.push(whole);
     }
     Ok((reports, findings))
+}
+
+/// Whether a file of this name in the directory of a log belongs to it.
+pub fn is_of_log(name: &str) -> bool {
+    sequence_of(name).is_some() || name == closed::NAME
 }
 
 /// Whether nothing was ever logged in `dir`: there is no segment, or only heads, empty openings and Synced

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::disk::Disk;
 
+use super::closed::Closed;
 use super::config::Config;
 use super::contents::Contents;
 use super::error::Error;
@@ -22,6 +23,7 @@ use super::recover::recover;
 use super::shared::{Callback, Inner, Listed, Op, Shared, Work};
 use super::spares::{Room, Spares};
 use super::stats::Stats;
+use super::survey::Survey;
 use super::tail::Tail;
 use super::values::{Entry, GroupState, Identity, LogId, Vote};
 use super::writer::Writer;
@@ -33,6 +35,8 @@ pub struct Wal {
 }
 
 struct Handle {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
     shared: Arc<Shared>,
     spares: Arc<Spares>,
     threads: Mutex<Option<Threads>>,
@@ -51,8 +55,23 @@ impl Wal {
     /// [`Error::Corrupt`], [`Error::Identity`] and [`Error::Format`] refuse the log and have changed nothing;
     /// [`Error::NoSpace`] if not even the closing record of recovery finds room.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, identity: Identity, config: Config) -> Result<Wal, Error> {
+        let survey = Survey::of(disk.as_ref(), dir, &identity)?;
+        Wal::open_surveyed(disk, dir, identity, config, survey)
+    }
+
+    /// As [`Wal::open`], for a log that was looked at before, and that nobody has changed since.
+    ///
+    /// # Errors
+    /// As [`Wal::open`].
+    pub fn open_surveyed(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        identity: Identity,
+        config: Config,
+        survey: Survey,
+    ) -> Result<Wal, Error> {
         config.validate()?;
-        let found = recover(disk.as_ref(), dir, identity, &config)?;
+        let found = recover(disk.as_ref(), dir, identity, &config, survey)?;
         let states = found.survey.groups.iter().map(|(group, kept)| (*group, kept.state)).collect();
         let sequences = found.segments.iter().map(|(segment, _)| segment.head.sequence);
         let contents = Contents::new(sequences, &found.survey.groups);
@@ -68,14 +87,21 @@ impl Wal {
         if torn {
             tracing::warn!(file = %segment.path.display(), offset = end, "a torn end was cut off");
         }
+        let place = (Arc::clone(&disk), dir.to_path_buf());
         let spares = Arc::new(Spares::new(disk, dir.to_path_buf(), identity, found.spare));
         spares.remove(found.survey.obsolete);
         let tail = Tail::new(segment, end, Vec::new());
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&spares), tail, states, contents);
-        Wal::start(shared, spares, writer, open)
+        Wal::start(place, shared, spares, writer, open)
     }
 
-    fn start(shared: Arc<Shared>, spares: Arc<Spares>, mut writer: Writer, open: bool) -> Result<Wal, Error> {
+    fn start(
+        place: (Arc<dyn Disk>, PathBuf),
+        shared: Arc<Shared>,
+        spares: Arc<Spares>,
+        mut writer: Writer,
+        open: bool,
+    ) -> Result<Wal, Error> {
         let (making, told) = (Arc::clone(&spares), Arc::clone(&shared));
         let maker = spawn("wal-spares", move || making.run(|error| told.poison(&error)))?;
         let begun = writer.begin(open).and_then(|()| {
@@ -88,7 +114,8 @@ impl Wal {
         match begun {
             Ok(writer) => {
                 let threads = Mutex::new(Some(Threads { writer, spares: maker }));
-                Ok(Wal { handle: Arc::new(Handle { shared, spares, threads }) })
+                let (disk, dir) = place;
+                Ok(Wal { handle: Arc::new(Handle { disk, dir, shared, spares, threads }) })
             }
             Err(error) => {
                 spares.end();
@@ -309,10 +336,27 @@ impl Handle {
         // A callback may drop the last handle; a thread cannot wait for itself, and ends by itself then.
         if threads.writer.thread().id() != thread::current().id() {
             let _panicked = threads.writer.join();
+            self.mark_closed();
         }
         self.spares.end();
         if threads.spares.thread().id() != thread::current().id() {
             let _panicked = threads.spares.join();
+        }
+    }
+}
+
+impl Handle {
+    /// The writer has ended. If it left everything synced, the log's end is noted.
+    fn mark_closed(&self) {
+        let last = {
+            let inner = self.shared.inner.lock();
+            let last = inner.segments.last_key_value().map(|(_, listed)| (listed.segment.head, listed.end));
+            last.filter(|_| inner.poisoned.is_none())
+        };
+        let Some((head, end)) = last else { return };
+        let mark = Closed { sequence: head.sequence, id: head.id, end };
+        if let Err(error) = mark.write(self.disk.as_ref(), &self.dir) {
+            tracing::warn!(%error, "the end of the closed log could not be noted");
         }
     }
 }

@@ -12,6 +12,7 @@
 //!   0000000000000003.seg          head | GroupStates | records ............ | SegmentEnd | zeros
 //!   0000000000000004.seg          head | GroupStates | records ...  X zeros               the last
 //!   0000000000000005.seg          head | zeros                                            the spare
+//!   closed                        where the log ended, from when it is closed to when it is opened
 //! ```
 //!
 //! What holds:
@@ -33,8 +34,9 @@
 //! What it does not do: it does not bound its queue (raft bounds what is unacknowledged), does not compress
 //! or encrypt, and does not decide what to purge.
 //!
-//! The bytes are drawn in `head`, `record` and `layout`; the recovery law in `survey`, `scan` and `recover`.
+//! The bytes are drawn in `head`, `record`, `layout` and `closed`; the recovery law in `survey`, `scan` and `recover`.
 
+mod closed;
 mod config;
 mod contents;
 mod error;
@@ -61,9 +63,10 @@ mod writer;
 
 pub use config::{Config, Durability};
 pub use error::Error;
-pub use inspect::{Finding, Kind, Line, SegmentReport, inspect, is_blank, verify};
+pub use inspect::{Finding, Kind, Line, SegmentReport, inspect, is_blank, is_of_log, verify};
 pub use log::Wal;
 pub use shared::Callback;
 pub use spares::Room;
 pub use stats::{BATCH_BOUNDS, FSYNC_BOUNDS_US, Histogram, Span, Stats};
+pub use survey::Survey;
 pub use values::{Entry, GroupState, Identity, LogId, Vote};

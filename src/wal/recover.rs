@@ -1,7 +1,7 @@
 //! Opening a log: what was found is made durable and whole again before anybody sees it.
 //!
 //! 1. [`survey`] reads everything and refuses what the recovery law refuses. Nothing is changed up to here.
-//! 2. The last two segments and the directories are synced: what was read may have been only in the page
+//! 2. The mark of a closed log is removed. The last two segments and the directories are synced: what was read may have been only in the page
 //!    cache of a process that was killed. (Two, because a SegmentEnd may be as unsynced as what follows it.)
 //! 3. A torn end is zeroed and synced, so that nothing of it can ever come back behind later records.
 //! 4. The writer appends and syncs a Synced record.
@@ -12,11 +12,12 @@ use std::path::Path;
 
 use crate::disk::Disk;
 
+use super::closed::Closed;
 use super::config::Config;
 use super::error::Error;
 use super::layout::{HEAD, is_zero};
 use super::segment::{Plan, Segment};
-use super::survey::{Survey, survey};
+use super::survey::Survey;
 use super::values::Identity;
 
 /// A torn end is read and zeroed in pieces of this many bytes.
@@ -30,15 +31,15 @@ pub(super) struct Found {
     pub(super) spare: Option<Segment>,
 }
 
-/// Finds the log in `dir`, or begins one there.
+/// Makes the log in `dir` ready as it was found, or begins one there.
 pub(super) fn recover(
     disk: &dyn Disk,
     dir: &Path,
     identity: Identity,
     config: &Config,
+    mut survey: Survey,
 ) -> Result<Found, Error> {
     disk.create_dir_all(dir).map_err(|error| Error::io("create directory", dir, error))?;
-    let mut survey = survey(disk, dir, Some(&identity))?;
     let mut segments = Vec::with_capacity(survey.segments.len());
     for (head, end) in &survey.segments {
         segments.push((Segment::open(disk, dir, *head)?, *end));
@@ -46,6 +47,9 @@ pub(super) fn recover(
     let spare = survey.spare.map(|head| Segment::open(disk, dir, head)).transpose()?;
     for (segment, _) in segments.iter().rev().take(2) {
         sync(segment)?;
+    }
+    if survey.closed {
+        Closed::remove(disk, dir)?;
     }
     sync_directories(disk, dir)?;
     for temporary in &survey.temporaries {

@@ -17,17 +17,18 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, TEMPORARY};
 
+use super::closed::Closed;
 use super::error::Error;
 use super::head::{Head, path_of, sequence_of};
 use super::index::Group;
 use super::layout::{HEAD, is_zero};
 use super::replay::Replay;
 use super::scan::{End, Scan};
-use super::values::Identity;
+use super::values::{GroupState, Identity};
 
-/// A log as it was found.
+/// A log as it was found. Nothing was changed to find it.
 #[derive(Debug, Default)]
-pub(super) struct Survey {
+pub struct Survey {
     /// The heads of the segments in use, the last one included, and where the records of each end.
     pub(super) segments: Vec<(Head, u32)>,
     /// The empty segment behind the last one.
@@ -43,6 +44,26 @@ pub(super) struct Survey {
     pub(super) open: bool,
     /// Whether nothing was ever logged here.
     pub(super) blank: bool,
+    /// Whether there is the mark of a closed log.
+    pub(super) closed: bool,
+}
+
+impl Survey {
+    /// Looks at the log in `dir`, which need not be there, as [`Wal::open`](crate::wal::Wal::open) would.
+    ///
+    /// # Errors
+    /// Those with which it would be refused.
+    pub fn of(disk: &dyn Disk, dir: &Path, identity: &Identity) -> Result<Survey, Error> {
+        match disk.exists(dir).map_err(|error| Error::io("look for", dir, error))? {
+            true => survey(disk, dir, Some(identity)),
+            false => Ok(Survey { blank: true, ..Survey::default() }),
+        }
+    }
+
+    /// What is known of a group.
+    pub fn state(&self, group: u16) -> GroupState {
+        self.groups.get(&group).map(|group| group.state).unwrap_or_default()
+    }
 }
 
 /// Looks at the log in `dir`. With an identity, segments of another one are refused.
@@ -50,14 +71,27 @@ pub(super) fn survey(disk: &dyn Disk, dir: &Path, identity: Option<&Identity>) -
     let (found, temporaries) = list(disk, dir)?;
     let run = last_run(&found);
     let mut survey = Survey { temporaries, blank: true, ..Survey::default() };
-    let (Some(first), below) = (run.first(), found.len() - run.len()) else { return Ok(survey) };
+    let closed = Closed::read(disk, dir)?;
+    survey.closed = closed.is_some();
+    let (Some(first), below) = (run.first(), found.len() - run.len()) else {
+        closed.map_or(Ok(()), |closed| closed.check(dir, &[]))?;
+        return Ok(survey);
+    };
     survey.obsolete = found.iter().take(below).copied().collect();
     let heads = heads(disk, dir, run, identity)?;
     let mut replay = Replay::new(heads.first().is_some_and(|head| head.previous_id != 0));
     replay_all(disk, dir, &heads, &mut replay, &mut survey)?;
+    if let Some(closed) = closed {
+        closed.check(dir, &survey.segments)?;
+    }
     survey.open = replay.is_open();
     survey.blank = replay.blank;
-    let missing = |what| Err(Error::corrupt(&path_of(dir, first - 1), 0, what));
+    // Or it was purged, and the record that says so stood where the log now ends.
+    let end = survey.segments.last().map(|(head, end)| (path_of(dir, head.sequence), *end));
+    let or = end.map_or(String::new(), |(path, end)| {
+        format!(", unless {} is damaged at offset {end}, where it ends now", path.display())
+    });
+    let missing = |what| Err(Error::corrupt(&path_of(dir, first - 1), 0, format!("{what}{or}")));
     if !survey.open && replay.is_based() {
         return missing("the segment is missing and nothing after it says what it held".to_string());
     }

@@ -37,8 +37,8 @@ fn a_failed_write_or_sync_poisons_for_good_and_is_never_tried_again() {
             let disk = Faulty::new();
             let wal = open(&disk, Config::default()).unwrap();
             wait(|done| wal.append(0, vec![entry(0, b"kept")], done)).unwrap();
-            eventually("the spare", || disk.exists(&segment_path(2)).unwrap() && wal.room() == Room::Ample);
-            eventually("its name", || matches!(disk.trace().last(), Some((Operation::SyncDir, _))));
+            wait_for_spare(&disk, 2);
+            eventually("the spare", || wal.room() == Room::Ample);
             disk.inject(Fault { times: 1, ..fault(operation, "", errno) });
             let failed = wait(|done| wal.append(0, vec![entry(1, b"lost")], done));
             assert!(matches!(failed, Err(Error::Io { .. })), "{operation:?} {errno}: {failed:?}");

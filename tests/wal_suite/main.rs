@@ -10,6 +10,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "tests")]
 
+mod closed;
 mod crash;
 mod damage;
 mod faults;
