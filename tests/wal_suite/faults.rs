@@ -7,7 +7,7 @@ use std::time::Duration;
 use kvorum::disk::{Disk, Fault, Faulty, Operation};
 use kvorum::wal::{Config, Durability, Error, Kind, Line, Room, Vote, inspect};
 
-use crate::support::{Model, dir, entry, eventually, id, open, segment_path, tiny, wait, wait_for_spare};
+use crate::support::{Model, dir, entry, eventually, id, open, tiny, wait, wait_for_spare};
 
 const EIO: i32 = 5;
 const ENFILE: i32 = 23;
