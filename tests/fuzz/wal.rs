@@ -1,10 +1,10 @@
-//! The log: one segment of two is replaced by any bytes. It is refused, or opens; looking at it from outside says the
+//! The log: one segment of two, or the mark of its end, is replaced by any bytes. It is refused, or opens; looking at it from outside says the
 //! same; and a log that opened once opens again with the same in it.
 //!
 //! ```text
 //! byte 0   bits: 1 = the first segment is replaced, else the last; 2 = checksums are made right, so that what is behind
-//!          them is reached
-//! 1..      the segment
+//!          them is reached; 4 = it is the mark of a closed log that is put there
+//! 1..      the file
 //! ```
 
 use std::collections::BTreeMap;
@@ -27,13 +27,17 @@ const LONGEST: usize = 16 << 10;
 pub fn check(bytes: &[u8]) -> bool {
     let Some((choices, segment)) = bytes.split_first() else { return false };
     let mut segment = segment[..segment.len().min(LONGEST)].to_vec();
+    let (is_first, is_mark) = (choices & 1 != 0, choices & 4 != 0);
     if choices & 2 != 0 {
-        seal(&mut segment);
+        if is_mark { seal_mark(&mut segment) } else { seal(&mut segment) }
     }
     let disk = Faulty::new();
     for (number, content) in golden() {
-        let replaced = number == if choices & 1 != 0 { 1 } else { 2 };
+        let replaced = !is_mark && is_first == (number == 1);
         disk.put(&path_of(number), if replaced { &segment } else { &content });
+    }
+    if is_mark {
+        disk.put(&Path::new(DIR).join("closed"), &segment);
     }
     inspect(&disk, Path::new(DIR), &mut |_| ()).expect("the directory can be read");
     let (_, findings) = verify(&disk, Path::new(DIR)).expect("the directory can be read");
@@ -120,6 +124,13 @@ fn seal(segment: &mut [u8]) {
         record[44 + length] = 0xFF;
         at = (at + 45 + length).next_multiple_of(8);
     }
+}
+
+/// Makes the checksum of a mark right, as `wal::closed` draws it.
+fn seal_mark(mark: &mut [u8]) {
+    let Some((summed, rest)) = mark.split_at_mut_checked(28) else { return };
+    let sum = crc32c::crc32c(summed).to_le_bytes();
+    rest.iter_mut().zip(sum).for_each(|(place, byte)| *place = byte);
 }
 
 fn mix(word: u64) -> u64 {
