@@ -100,17 +100,9 @@ fn raise_open_files() {
 
 async fn run(config: Config, raft: Handle) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
-    let address = config.http.listen;
-    let server = Server::bind(config.http).await.map_err(|source| Error::Listen { address, source })?;
-    tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "http listens");
     let gate = Arc::new(Gate::new());
     let tasks = Tasks::new();
-    let (patience, stopped, behind) = (config.shutdown.deadline, tasks.stopped(), Arc::clone(&gate));
-    tasks.spawn("http", async move {
-        if let Err(error) = server.serve(behind, stopped, patience).await {
-            tracing::error!(%error, "the HTTP listener failed");
-        }
-    });
+    listen(&config, &gate, &tasks).await?;
     let disk: Arc<dyn Disk> = Arc::new(Real);
     let mut opening = open(&config, &raft, &disk);
     let node = tokio::select! {
@@ -143,6 +135,22 @@ async fn run(config: Config, raft: Handle) -> Result<(), Error> {
         stopped = stop(&config, &gate, &tasks, node) => stopped,
         _ = signals.next() => Err(Error::Interrupted),
     }
+}
+
+/// Binds the listeners; they answer from now on.
+async fn listen(config: &Config, gate: &Arc<Gate>, tasks: &Tasks) -> Result<(), Error> {
+    let refused = |address| move |source| Error::Listen { address, source };
+    let server = Server::bind(config.http).await.map_err(refused(config.http.listen))?;
+    tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "http listens");
+    if let Some(address) = config.http.ops_listen {
+        let probes = Server::bind_probes(address, config.http).await.map_err(refused(address))?;
+        tracing::info!(address = %probes.address(), "ops listens");
+        let (gate, stopped) = (Arc::clone(gate), tasks.stopped());
+        tasks.spawn("ops", probes.serve_probes(gate, stopped, Duration::ZERO));
+    }
+    let (gate, stopped, patience) = (Arc::clone(gate), tasks.stopped(), config.shutdown.deadline);
+    tasks.spawn("http", server.serve(gate, stopped, patience));
+    Ok(())
 }
 
 fn open(config: &Config, raft: &Handle, disk: &Arc<dyn Disk>) -> JoinHandle<Result<Node, OpenError>> {

@@ -232,7 +232,14 @@ fn paths_methods_and_queries() {
         response.problem(405, "method-not-allowed");
         assert_eq!(response.header("allow"), Some(allow), "{method} {path}");
     }
-    for path in ["/v1/kv/k?ttl=5", "/v1/kv/k?Consistency=stale", "/v1/stats?x", "/healthz?verbose=1"] {
+    for path in [
+        "/docs?x=1",
+        "/openapi.json?x",
+        "/v1/kv/k?ttl=5",
+        "/v1/kv/k?Consistency=stale",
+        "/v1/stats?x",
+        "/healthz?verbose=1",
+    ] {
         node.get(path).problem(400, "invalid-argument");
     }
     node.get("/v1/kv/k?consistency=eventual").problem(400, "invalid-argument");

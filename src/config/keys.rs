@@ -39,7 +39,31 @@ pub const KEYS: &[Key] = &[
         "Consistency of reads that do not say: `linearizable`, `lease` or `stale`",
     ),
     key("http.request_timeout_ms", "5000", "Time after which a request without an answer fails"),
-    key("http.max_connections", "10000", "Most connections at a time; more wait in the kernel's queue"),
+    key(
+        "http.max_connections",
+        "10000",
+        "Most connections at a time; a further one gets the place of the one that has been idle longest, or waits",
+    ),
+    key(
+        "http.header_timeout_ms",
+        "10000",
+        "Time from the opening of a connection, or the first byte of a later request, until its head is whole",
+    ),
+    key(
+        "http.body_timeout_ms",
+        "10000",
+        "Time in which a body must have arrived; each 16 KiB of it that have arrived give it a second more",
+    ),
+    key(
+        "http.idle_timeout_ms",
+        "60000",
+        "Time after which a connection ends that asks for nothing, or takes nothing of its answer",
+    ),
+    key(
+        "ops.listen",
+        "127.0.0.1:9100",
+        "Address and port where `/healthz` and `/readyz` are answered too, apart from the API; empty: nowhere",
+    ),
     key("data.dir", "./data", "Directory of log, snapshots and identity"),
     seed("store.max_bytes", "0", "Most accounted bytes of keys and values; 0 is no limit"),
     seed("store.max_keys", "0", "Most keys; 0 is no limit"),
@@ -107,7 +131,8 @@ pub(super) fn nearest(name: &str) -> Option<&'static str> {
         let part = strsim::jaro_winkler(&last(key.name), &last(name)) * 0.95;
         whole.max(part)
     };
-    let best = KEYS.iter().map(|key| (likeness(key), key.name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    // Of equals the one that stands first in the table, which `max_by` would pass over.
+    let best = KEYS.iter().rev().map(|key| (likeness(key), key.name)).max_by(|a, b| a.0.total_cmp(&b.0));
     best.filter(|(likeness, _)| *likeness > 0.75).map(|(_, name)| name)
 }
 

@@ -10,6 +10,7 @@ use super::strict::{switch, whole};
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
     pub(super) http: Http,
+    pub(super) ops: Ops,
     pub(super) data: Data,
     pub(super) store: Store,
     pub(super) cluster: Cluster,
@@ -30,6 +31,18 @@ pub(super) struct Http {
     pub(super) request_timeout_ms: u64,
     #[serde(deserialize_with = "whole")]
     pub(super) max_connections: u64,
+    #[serde(deserialize_with = "whole")]
+    pub(super) header_timeout_ms: u64,
+    #[serde(deserialize_with = "whole")]
+    pub(super) body_timeout_ms: u64,
+    #[serde(deserialize_with = "whole")]
+    pub(super) idle_timeout_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ops {
+    pub(super) listen: String,
 }
 
 #[derive(Debug, Deserialize)]

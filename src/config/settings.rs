@@ -62,7 +62,7 @@ impl Config {
     /// Converts and checks what was written.
     pub(super) fn from_raw(raw: Raw) -> Result<Config, Invalid> {
         let config = Config {
-            http: http_of(&raw.http)?,
+            http: http_of(&raw.http, &raw.ops)?,
             service: service::Config { request_timeout: Duration::from_millis(raw.http.request_timeout_ms) },
             data_dir: data_dir_of(&raw)?,
             seed: seed_of(&raw.store)?,
@@ -116,14 +116,27 @@ impl Config {
     }
 }
 
-fn http_of(raw: &super::raw::Http) -> Result<http::Config, Invalid> {
-    let listen = SocketAddr::from_str(&raw.listen).map_err(|_| {
-        invalid("http.listen", "an IP address and a port are wanted, such as 127.0.0.1:8080 or [::1]:8080")
-    })?;
+fn address_of(key: &'static str, text: &str) -> Result<SocketAddr, Invalid> {
+    SocketAddr::from_str(text).map_err(|_| {
+        invalid(key, "an IP address and a port are wanted, such as 127.0.0.1:8080 or [::1]:8080")
+    })
+}
+
+fn http_of(raw: &super::raw::Http, ops: &super::raw::Ops) -> Result<http::Config, Invalid> {
+    let listen = address_of("http.listen", &raw.listen)?;
+    let ops_listen = if ops.listen.is_empty() { None } else { Some(address_of("ops.listen", &ops.listen)?) };
     let default_consistency = Consistencies::named(&raw.default_consistency)
         .ok_or_else(|| invalid("http.default_consistency", "linearizable, lease or stale is wanted"))?;
     let max_connections = usize::try_from(raw.max_connections).unwrap_or(usize::MAX);
-    Ok(http::Config { listen, default_consistency, max_connections })
+    Ok(http::Config {
+        listen,
+        ops_listen,
+        default_consistency,
+        max_connections,
+        header_timeout: Duration::from_millis(raw.header_timeout_ms),
+        body_timeout: Duration::from_millis(raw.body_timeout_ms),
+        idle_timeout: Duration::from_millis(raw.idle_timeout_ms),
+    })
 }
 
 fn data_dir_of(raw: &Raw) -> Result<PathBuf, Invalid> {

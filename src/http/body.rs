@@ -1,19 +1,33 @@
 //! The body of a write: refused before it is read if it is too large, and whole or not at all.
 
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use poem::http::{HeaderMap, header};
 use poem::{Body, Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use super::accept::OCTETS;
+use super::gate::Gate;
 use super::refusal::Refusal;
+use super::watch::Watch;
 use crate::service::Error;
 
 /// Most bytes of bodies that are held at a time, over all connections.
 const MAX_HELD_BYTES: u64 = 256 << 20;
+
+/// What a body must bring in each second, once `http.body_timeout_ms` has passed.
+const PACE_BYTES: u64 = 16 << 10;
+
+/// What a body still gets once the node stops.
+const STOPPING: Duration = Duration::from_millis(500);
 
 /// The unit in which they are counted.
 const UNIT_BYTES: u64 = 1 << 10;
@@ -50,13 +64,15 @@ impl<'a> ApiExtractor<'a> for ValueBody {
 pub(super) struct Incoming {
     body: Body,
     length: Option<u64>,
+    watch: Option<Arc<Watch>>,
 }
 
 impl Incoming {
     /// The body of `request`, unless its headers say that it cannot be taken as it is.
     pub(super) fn new(request: &Request, body: &mut RequestBody) -> poem::Result<Incoming> {
         let length = check(request.headers())?;
-        Ok(Incoming { body: body.take()?, length })
+        let watch = request.extensions().get::<Arc<Watch>>().cloned();
+        Ok(Incoming { body: body.take()?, length, watch })
     }
 
     /// The bytes, at most `limit_bytes` or else `too_large`, and the room that they take in `bodies`.
@@ -69,29 +85,14 @@ impl Incoming {
         if self.length.is_some_and(|length| length > limit_bytes) {
             return Err(too_large.into());
         }
-        let room = bodies.reserve(self.length.unwrap_or(limit_bytes))?;
-        let mut stream = self.body.into_bytes_stream();
-        // A body of one chunk, as most are, is handed on without a copy.
-        let mut first = Bytes::new();
-        let mut rest = BytesMut::new();
-        let mut length = 0;
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(|_| Refusal::invalid("the body ended before it was complete"))?;
-            length += chunk.len() as u64;
-            if length > limit_bytes {
-                return Err(too_large.into());
-            }
-            if first.is_empty() {
-                first = chunk;
-                continue;
-            }
-            if rest.is_empty() {
-                rest.reserve(usize::try_from(self.length.unwrap_or(length)).unwrap_or(0));
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&chunk);
+        if let Some(watch) = &self.watch {
+            watch.reads_body();
         }
-        Ok((if rest.is_empty() { first } else { rest.freeze() }, room))
+        let read = bodies.read(self.body, limit_bytes, too_large).await;
+        if let Some(watch) = &self.watch {
+            watch.read_body(read.is_ok());
+        }
+        read
     }
 }
 
@@ -106,22 +107,90 @@ fn check(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
     Ok(headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()))
 }
 
-/// Bounds the bytes of bodies in memory.
-pub(super) struct Bodies(Semaphore);
+/// Bounds the bytes of bodies in memory, and the time that they take to arrive.
+pub(super) struct Bodies {
+    room: Semaphore,
+    timeout: Duration,
+    gate: Arc<Gate>,
+}
 
 /// Room for one body, given back when dropped.
 pub(super) struct Room<'a> {
-    _units: SemaphorePermit<'a>,
+    units: Option<SemaphorePermit<'a>>,
+    bytes: u64,
 }
 
 impl Bodies {
-    pub(super) fn new() -> Bodies {
-        Bodies(Semaphore::new((MAX_HELD_BYTES / UNIT_BYTES) as usize))
+    /// A body must have arrived after `timeout` and a second for each [`PACE_BYTES`] of it, and soon after `gate` drains.
+    pub(super) fn new(timeout: Duration, gate: Arc<Gate>) -> Bodies {
+        Bodies { room: Semaphore::new((MAX_HELD_BYTES / UNIT_BYTES) as usize), timeout, gate }
     }
 
-    fn reserve(&self, bytes: u64) -> Result<Room<'_>, Refusal> {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).map_err(|_| Error::Overloaded)?;
-        let units = self.0.try_acquire_many(units).map_err(|_| Error::Overloaded)?;
-        Ok(Room { _units: units })
+    async fn read(
+        &self,
+        body: Body,
+        limit_bytes: u64,
+        too_large: Error,
+    ) -> Result<(Bytes, Room<'_>), Refusal> {
+        let mut stream = pin!(body.into_bytes_stream());
+        let mut room = Room { units: None, bytes: 0 };
+        let started = Instant::now();
+        // A body of one chunk, as most are, is handed on without a copy.
+        let mut first = Bytes::new();
+        let mut rest = BytesMut::new();
+        loop {
+            let chunk = match stream.next().now_or_never() {
+                Some(chunk) => chunk,
+                None => self.wait(stream.next(), started, room.bytes).await?,
+            };
+            let Some(chunk) = chunk else { break };
+            let chunk = chunk.map_err(|_| Refusal::invalid("the body ended before it was complete"))?;
+            if room.bytes + chunk.len() as u64 > limit_bytes {
+                return Err(too_large.into());
+            }
+            self.take(&mut room, chunk.len() as u64)?;
+            if first.is_empty() {
+                first = chunk;
+                continue;
+            }
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+            }
+            rest.extend_from_slice(&chunk);
+        }
+        Ok((if rest.is_empty() { first } else { rest.freeze() }, room))
+    }
+
+    /// Waits for the next chunk, as long as the body keeps its pace.
+    async fn wait<T>(
+        &self,
+        next: impl Future<Output = T>,
+        started: Instant,
+        received_bytes: u64,
+    ) -> Result<T, Refusal> {
+        let pace = Duration::from_millis(received_bytes * 1_000 / PACE_BYTES);
+        let stopping = async {
+            self.gate.drained().await;
+            tokio::time::sleep(STOPPING).await;
+        };
+        tokio::select! {
+            next = next => Ok(next),
+            () = tokio::time::sleep_until(started + self.timeout + pace) => Err(Refusal::TooSlow("the body of the request")),
+            () = stopping => Err(Error::Unavailable("the node is stopping").into()),
+        }
+    }
+
+    /// Room for so many bytes more.
+    fn take<'a>(&'a self, room: &mut Room<'a>, bytes: u64) -> Result<(), Refusal> {
+        let held = room.bytes.div_ceil(UNIT_BYTES);
+        room.bytes += bytes;
+        let wanted = room.bytes.div_ceil(UNIT_BYTES) - held;
+        let wanted = u32::try_from(wanted).map_err(|_| Error::Overloaded)?;
+        let more = self.room.try_acquire_many(wanted).map_err(|_| Error::Overloaded)?;
+        match &mut room.units {
+            Some(units) => units.merge(more),
+            None => room.units = Some(more),
+        }
+        Ok(())
     }
 }

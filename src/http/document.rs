@@ -3,6 +3,8 @@
 //! poem-openapi writes what the operations say of themselves. What it cannot say is added here: which codes stand
 //! behind each status, an example of each error, and which fields may be null.
 
+use std::time::Duration;
+
 use poem_openapi::types::ToJSON;
 use poem_openapi::{LicenseObject, OpenApiService};
 use serde_json::{Map, Value, json};
@@ -56,7 +58,7 @@ pub(super) fn page() -> String {
 
 /// A service that is never asked: its document does not depend on a node.
 fn documented() -> OpenApiService<Api, ()> {
-    service(api(Default::default(), Consistency::Linearizable))
+    service(api(Default::default(), Consistency::Linearizable, Duration::ZERO))
 }
 
 fn completed(bare: &str) -> String {
@@ -138,6 +140,10 @@ fn sample(code: Code) -> Option<Error> {
         Code::UnknownOutcome => Error::UnknownOutcome,
         Code::Unavailable => Error::Unavailable("the node is starting and recovers its data"),
         Code::Internal => Error::Internal,
-        Code::MethodNotAllowed | Code::NotAcceptable | Code::UnsupportedMediaType => return None,
+        Code::MethodNotAllowed
+        | Code::NotAcceptable
+        | Code::UnsupportedMediaType
+        | Code::RequestTimeout
+        | Code::HeadTooLarge => return None,
     })
 }

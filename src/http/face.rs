@@ -1,6 +1,7 @@
 //! The outermost endpoint: the short way for plain reads, and one form for all errors.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use poem::endpoint::BoxEndpoint;
@@ -36,8 +37,8 @@ pub(super) struct Face {
 
 impl Face {
     /// The face of what stands behind `gate`.
-    pub(super) fn new(gate: Arc<Gate>, default_consistency: Consistency) -> Face {
-        let api = service(api(gate.clone(), default_consistency)).into_endpoint();
+    pub(super) fn new(gate: Arc<Gate>, default_consistency: Consistency, body_timeout: Duration) -> Face {
+        let api = service(api(gate.clone(), default_consistency, body_timeout)).into_endpoint();
         Face {
             gate,
             default_consistency,
@@ -72,6 +73,9 @@ impl Face {
         };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Some(Err(Refusal::MethodNotAllowed { allow: "GET, HEAD".to_owned() }));
+        }
+        if request.uri().query().is_some_and(|query| !query.is_empty()) {
+            return Some(Err(Refusal::invalid("unknown query parameter; this path knows none")));
         }
         let content_type = HeaderValue::from_static(content_type);
         let response = Response::builder().header(header::CONTENT_TYPE, content_type);

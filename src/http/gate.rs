@@ -1,7 +1,8 @@
 //! What the front-ends know of the node's life: it starts, it serves, it drains.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::service::{Error, Kv};
 
@@ -9,7 +10,7 @@ use crate::service::{Error, Kv};
 #[derive(Default)]
 pub struct Gate {
     kv: OnceLock<Kv>,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 impl Gate {
@@ -25,7 +26,12 @@ impl Gate {
 
     /// Turns readiness off; requests are still served.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
+    }
+
+    /// Ends when readiness was turned off.
+    pub(super) async fn drained(&self) {
+        self.draining.cancelled().await;
     }
 
     /// The service, or [`Error::Unavailable`] while the node starts.
@@ -37,9 +43,7 @@ impl Gate {
     pub fn unready(&self) -> Option<Error> {
         match self.kv() {
             Err(starting) => Some(starting),
-            Ok(_) if self.draining.load(Ordering::Relaxed) => {
-                Some(Error::Unavailable("the node is stopping"))
-            }
+            Ok(_) if self.draining.is_cancelled() => Some(Error::Unavailable("the node is stopping")),
             Ok(kv) if !kv.is_ready() => Some(Error::Unavailable("the node is not ready to serve")),
             Ok(_) => None,
         }

@@ -1,8 +1,8 @@
 //! HTTP: translates requests into calls of [`service::Kv`](crate::service::Kv) and the results back, nothing else.
 //!
 //! ```text
-//! socket - acceptor - poem's server - face -+- plain GET of a key ------------+- service::Kv
-//!          (limits)                         +- api (poem-openapi: routes,     |
+//! socket - connection - hyper - face -------+- plain GET of a key ------------+- service::Kv
+//!          (watch: time limits)             +- api (poem-openapi: routes,     |
 //!                                           |  parameters, document) ---------+
 //!                                           +- any error -> problem+json
 //! ```
@@ -12,24 +12,25 @@
 //! memory beyond the limits, and a write begins only when its body has arrived whole.
 //!
 //! What one plain `GET` of a key allocates here: the key, the header map of the answer (two), ETag and version (one
-//! each), the box of the body; poem adds one for the future of the request. Errors that hyper finds before a request exists (a malformed head, a head that is too large) are
-//! answered by hyper alone, without a body.
+//! each), the box of the body. Errors that hyper finds before a request exists (a malformed head, one that is too
+//! large) and clients that are too slow are answered in `connection`.
 //!
 //! It deliberately knows nothing of raft, the log or the store.
 
 mod accept;
-mod acceptor;
 mod answers;
 mod api;
 mod batch;
 mod body;
 mod coding;
+mod connection;
 mod deadline;
 mod document;
 mod examples;
 mod face;
 mod gate;
 mod operations;
+mod ops;
 mod pages;
 mod params;
 mod payload;
@@ -43,6 +44,7 @@ mod schemas;
 mod server;
 mod stats;
 mod versions;
+mod watch;
 
 #[cfg(test)]
 mod tests;

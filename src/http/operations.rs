@@ -50,8 +50,8 @@ operations! {
         [InvalidArgument, KeyTooLarge, NotFound, PreconditionFailed, NotAcceptable, NoLeader, Overloaded, Unavailable];
     /// Writes a value.
     PutKey, "putKey", true,
-        [InvalidArgument, KeyTooLarge, PreconditionFailed, ValueTooLarge, UnsupportedMediaType, NotAcceptable,
-         OutOfMemory, OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
+        [InvalidArgument, KeyTooLarge, PreconditionFailed, ValueTooLarge, UnsupportedMediaType, RequestTimeout,
+         NotAcceptable, OutOfMemory, OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
     /// Removes a key.
     DeleteKey, "deleteKey", true,
         [InvalidArgument, KeyTooLarge, NotFound, PreconditionFailed, OutOfDisk, NoLeader, Overloaded, Unavailable,
@@ -61,7 +61,7 @@ operations! {
         [InvalidArgument, KeyTooLarge, NotFound, NotAcceptable, NoLeader, Overloaded, Unavailable];
     /// Sets how long a key has left.
     PutKeyTtl, "putKeyTtl", true,
-        [InvalidArgument, KeyTooLarge, NotFound, PreconditionFailed, BodyTooLarge, UnsupportedMediaType,
+        [InvalidArgument, KeyTooLarge, NotFound, PreconditionFailed, BodyTooLarge, UnsupportedMediaType, RequestTimeout,
          NotAcceptable, OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
     /// Takes a deadline away.
     DeleteKeyTtl, "deleteKeyTtl", true,
@@ -69,8 +69,8 @@ operations! {
          Unavailable, UnknownOutcome];
     /// Adds to a number.
     IncrKey, "incrKey", true,
-        [InvalidArgument, KeyTooLarge, NotAnInteger, BodyTooLarge, UnsupportedMediaType, NotAcceptable, OutOfMemory,
-         OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
+        [InvalidArgument, KeyTooLarge, NotAnInteger, BodyTooLarge, UnsupportedMediaType, RequestTimeout, NotAcceptable,
+         OutOfMemory, OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
     /// Reads a page of keys.
     ScanKeys, "scanKeys", false, [InvalidArgument, NotAcceptable, NoLeader, Overloaded, Unavailable];
     /// Removes every key.
@@ -79,7 +79,7 @@ operations! {
     /// Does several steps or none.
     Batch, "batch", true,
         [InvalidArgument, KeyTooLarge, ValueTooLarge, BodyTooLarge, NotAnInteger, PreconditionFailed,
-         UnsupportedMediaType, NotAcceptable, OutOfMemory, OutOfDisk, NoLeader, Overloaded, Unavailable,
+         UnsupportedMediaType, RequestTimeout, NotAcceptable, OutOfMemory, OutOfDisk, NoLeader, Overloaded, Unavailable,
          UnknownOutcome];
     /// Reports figures of the node.
     GetStats, "getStats", false, [InvalidArgument, Unavailable];
@@ -87,7 +87,7 @@ operations! {
     Compact, "compact", true, [InvalidArgument, Conflict, OutOfDisk, Unavailable];
     /// Changes what the node logs.
     PutLogLevel, "putLogLevel", true,
-        [InvalidArgument, BodyTooLarge, UnsupportedMediaType, NotAcceptable, Overloaded, Unavailable];
+        [InvalidArgument, BodyTooLarge, UnsupportedMediaType, RequestTimeout, NotAcceptable, Overloaded, Unavailable];
     /// Says that the process lives.
     GetHealth, "getHealth", false, [InvalidArgument];
     /// Says whether the node should get requests.

@@ -34,6 +34,12 @@ pub(super) enum Refusal {
     /// Nothing can be sent that the client accepts.
     #[error("{0}")]
     NotAcceptable(&'static str),
+    /// A part of the request was sent too slowly.
+    #[error("{0} did not arrive in time")]
+    TooSlow(&'static str),
+    /// The head of the request is too long.
+    #[error("the head of a request has at most 64 KiB and 100 headers")]
+    HeadTooLarge,
     /// The body cannot be taken as it is sent.
     #[error("{0}")]
     UnsupportedMediaType(&'static str),
@@ -108,7 +114,20 @@ impl Refusal {
             Refusal::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Refusal::NotAcceptable(_) => Code::NotAcceptable,
             Refusal::UnsupportedMediaType(_) => Code::UnsupportedMediaType,
+            Refusal::TooSlow(_) => Code::RequestTimeout,
+            Refusal::HeadTooLarge => Code::HeadTooLarge,
         }
+    }
+
+    /// The answer to what never became a request, as it is sent on a connection that ends with it.
+    pub(super) fn farewell(&self) -> Vec<u8> {
+        let status = status(self.code());
+        let body = problem(self.code(), self.to_string(), None).to_json_string();
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: {PROBLEM}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .into_bytes()
     }
 
     /// The answer to a request that was refused; `write` says whether it asked for a change.
@@ -195,6 +214,8 @@ pub(super) fn status(code: Code) -> StatusCode {
         Code::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         Code::ValueTooLarge | Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Code::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::NoLeader | Code::Overloaded | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::UnknownOutcome => StatusCode::GATEWAY_TIMEOUT,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use poem::http::StatusCode;
 use poem::test::{TestClient, TestResponse};
@@ -18,7 +19,7 @@ use crate::service::{Code, Consistency, Kv};
 use crate::{service, wal};
 
 fn client(gate: &Arc<Gate>) -> TestClient<Face> {
-    TestClient::new(Face::new(Arc::clone(gate), Consistency::Linearizable))
+    TestClient::new(Face::new(Arc::clone(gate), Consistency::Linearizable, Duration::from_secs(10)))
 }
 
 /// A node on a disk in memory.

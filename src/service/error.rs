@@ -178,6 +178,10 @@ pub enum Code {
     NotAcceptable,
     /// The body has a coding that is not understood.
     UnsupportedMediaType,
+    /// A part of the request did not arrive in time.
+    RequestTimeout,
+    /// The head of the request is too long.
+    HeadTooLarge,
     /// The request's condition does not hold.
     PreconditionFailed,
     /// Something else excludes this request.
@@ -208,12 +212,14 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 18] = [
+    pub const ALL: [Code; 20] = [
         Code::InvalidArgument,
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::NotAcceptable,
         Code::UnsupportedMediaType,
+        Code::RequestTimeout,
+        Code::HeadTooLarge,
         Code::PreconditionFailed,
         Code::Conflict,
         Code::KeyTooLarge,
@@ -237,6 +243,8 @@ impl Code {
             Code::MethodNotAllowed => "method-not-allowed",
             Code::NotAcceptable => "not-acceptable",
             Code::UnsupportedMediaType => "unsupported-media-type",
+            Code::RequestTimeout => "request-timeout",
+            Code::HeadTooLarge => "head-too-large",
             Code::PreconditionFailed => "precondition-failed",
             Code::Conflict => "conflict",
             Code::KeyTooLarge => "key-too-large",
@@ -261,6 +269,8 @@ impl Code {
             Code::MethodNotAllowed => "This path does not know the method",
             Code::NotAcceptable => "Nothing that the client accepts can be sent",
             Code::UnsupportedMediaType => "The coding of the body is not understood",
+            Code::RequestTimeout => "The request did not arrive in time",
+            Code::HeadTooLarge => "The head of the request is too long",
             Code::PreconditionFailed => "The condition of the request does not hold",
             Code::Conflict => "Something else is under way",
             Code::KeyTooLarge => "The key is too long",

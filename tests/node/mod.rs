@@ -166,7 +166,7 @@ fn clean(mut command: Command) -> Command {
 
 fn spawn(command: Command, directory: &Path, settings: &[(&str, &str)]) -> (Child, Log) {
     let mut command = clean(command);
-    command.args(["serve", "--listen", "127.0.0.1:0", "--set", "log.format=json"]);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--set", "log.format=json", "--set", "ops.listen="]);
     command.args(["--set", "shutdown.drain_ms=0", "--set", "wal.segment_bytes=1MiB"]);
     command.arg("--data-dir").arg(directory);
     for (key, value) in settings {

@@ -1,6 +1,7 @@
 //! All groups of operations together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::deadlines::Deadlines;
 use super::front::Front;
@@ -15,8 +16,8 @@ use crate::service::Consistency;
 pub(in crate::http) type Api = (Keys, Deadlines, Many, Node, Probes);
 
 /// The operations on what stands behind `gate`.
-pub(in crate::http) fn api(gate: Arc<Gate>, default_consistency: Consistency) -> Api {
-    let front = Arc::new(Front::new(gate, default_consistency));
+pub(in crate::http) fn api(gate: Arc<Gate>, default_consistency: Consistency, body_timeout: Duration) -> Api {
+    let front = Arc::new(Front::new(gate, default_consistency, body_timeout));
     let front = || Arc::clone(&front);
     (Keys(front()), Deadlines(front()), Many(front()), Node(front()), Probes(front()))
 }

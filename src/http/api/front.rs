@@ -1,6 +1,7 @@
 //! What all groups of operations share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use poem_openapi::Tags;
 
@@ -27,8 +28,9 @@ pub(in crate::http) struct Front {
 }
 
 impl Front {
-    pub(super) fn new(gate: Arc<Gate>, default_consistency: Consistency) -> Front {
-        Front { gate, bodies: Bodies::new(), default_consistency }
+    pub(super) fn new(gate: Arc<Gate>, default_consistency: Consistency, body_timeout: Duration) -> Front {
+        let bodies = Bodies::new(body_timeout, Arc::clone(&gate));
+        Front { gate, bodies, default_consistency }
     }
 
     /// The service, or [`Error::Unavailable`] while the node starts.

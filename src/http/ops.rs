@@ -1,0 +1,47 @@
+//! The listener for probes: liveness and readiness, and nothing else, whatever the API's listener is busy with.
+
+use std::sync::Arc;
+
+use poem::http::{HeaderValue, Method, header};
+use poem::{Endpoint, Request, Response, Result};
+use serde_json::json;
+
+use super::coding::JSON;
+use super::gate::Gate;
+use super::refusal::Refusal;
+
+/// Answers probes.
+pub(super) struct Ops {
+    gate: Arc<Gate>,
+}
+
+impl Ops {
+    pub(super) fn new(gate: Arc<Gate>) -> Ops {
+        Ops { gate }
+    }
+
+    fn answer(&self, request: &Request) -> Result<&'static str, Refusal> {
+        let status = match request.uri().path() {
+            "/healthz" => "ok",
+            "/readyz" => self.gate.unready().map_or(Ok("ready"), Err)?,
+            _ => return Err(Refusal::NoSuchPath("this listener knows /healthz and /readyz")),
+        };
+        match *request.method() {
+            Method::GET | Method::HEAD => Ok(status),
+            _ => Err(Refusal::MethodNotAllowed { allow: "GET, HEAD".to_owned() }),
+        }
+    }
+}
+
+impl Endpoint for Ops {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        Ok(match self.answer(&request) {
+            Ok(status) => Response::builder()
+                .header(header::CONTENT_TYPE, HeaderValue::from_static(JSON))
+                .body(json!({ "status": status }).to_string()),
+            Err(refusal) => refusal.response(false),
+        })
+    }
+}

@@ -1,0 +1,266 @@
+//! Limits of a real node: on connections, on time, and on what is held in memory for clients.
+
+#![allow(clippy::disallowed_methods, reason = "tests drive real processes, sockets and clocks")]
+
+mod node;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use node::http::Connection;
+use node::{Node, PROGRAM, eventually};
+
+/// Short limits, so that the tests take seconds.
+const SHORT: [(&str, &str); 3] =
+    [("http.header_timeout_ms", "400"), ("http.body_timeout_ms", "400"), ("http.idle_timeout_ms", "800")];
+
+fn node(settings: &[(&str, &str)]) -> (tempfile::TempDir, Node) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = Node::start_with(directory.path(), settings);
+    (directory, node)
+}
+
+/// Sends `bytes` and reads until the node ends the connection.
+fn until_end(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).expect("it accepts");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket takes a timeout");
+    stream.write_all(bytes).expect("a socket takes some bytes");
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).expect("the node ends the connection in order");
+    String::from_utf8(said).expect("text")
+}
+
+/// Goal: whoever sends nothing, or half a head, is let go in time; the second is told why.
+#[test]
+fn silent_and_slow_heads_are_let_go() {
+    let (_directory, node) = node(&SHORT);
+    assert_eq!(until_end(node.address(), b""), "");
+    let told = until_end(node.address(), b"GET /v1/kv/k HTTP/1.1\r\nHost: kv");
+    assert!(told.starts_with("HTTP/1.1 408 "), "{told}");
+    assert!(
+        told.contains("application/problem+json") && told.contains("\"code\":\"request-timeout\""),
+        "{told}"
+    );
+    let served = until_end(node.address(), b"GET /healthz HTTP/1.1\r\nHost: kvorum\r\n\r\n");
+    assert!(
+        served.starts_with("HTTP/1.1 200 ") && served.ends_with('}'),
+        "idle, and ended in silence: {served}"
+    );
+}
+
+/// Goal: a head or body that drips, a byte now and then, is cut off although bytes keep coming.
+#[test]
+fn dripping_requests_are_cut_off() {
+    let (_directory, node) = node(&SHORT);
+    let heads: [&[u8]; 2] =
+        [b"GET /v1/kv/", b"PUT /v1/kv/k HTTP/1.1\r\nHost: kvorum\r\nContent-Length: 100000\r\n\r\n"];
+    for head in heads {
+        let mut stream = TcpStream::connect(node.address()).expect("it accepts");
+        stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a socket takes a timeout");
+        stream.write_all(head).expect("a socket takes some bytes");
+        let mut said = Vec::new();
+        eventually("the node ends the connection", || {
+            let _ = stream.write_all(b"x");
+            let mut buffer = [0; 1_024];
+            match stream.read(&mut buffer) {
+                Ok(0) => return Some(()),
+                Ok(length) => said.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return Some(()),
+            }
+            String::from_utf8_lossy(&said).contains("request-timeout").then_some(())
+        });
+        // The word to one that drips a head may be lost with what it sends meanwhile; a body's sender gets to read it.
+        let told = String::from_utf8_lossy(&said).contains("request-timeout");
+        assert!(told || head.starts_with(b"GET"), "{}", String::from_utf8_lossy(&said));
+    }
+    assert_eq!(node.get("/v1/kv/k").status, 404, "half a body writes nothing");
+}
+
+/// Goal: a slow body that keeps its pace is taken.
+#[test]
+fn a_steady_body_is_taken() {
+    let (_directory, node) = node(&SHORT);
+    let mut connection = node.connect();
+    let length = 256 << 10;
+    connection.write(
+        format!("PUT /v1/kv/k HTTP/1.1\r\nHost: kvorum\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+    );
+    let started = Instant::now();
+    for _ in 0..16 {
+        std::thread::park_timeout(Duration::from_millis(60));
+        connection.write(&vec![b'x'; length / 16]).expect("the node reads on");
+    }
+    assert!(started.elapsed() > Duration::from_millis(400), "it takes longer than an empty body may");
+    assert_eq!(connection.read(false).expect("an answer").status, 201);
+}
+
+/// Goal: what never becomes a request is answered in the one form of errors.
+#[test]
+fn malformed_heads_are_problems() {
+    let (_directory, node) = node(&[]);
+    let long = format!("GET /v1/kv/k HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(100_000));
+    let many = format!("GET /v1/kv/k HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(200));
+    let cases: [(&[u8], &str, &str); 5] = [
+        (b"nonsense\r\n\r\n", "HTTP/1.1 400 ", "invalid-argument"),
+        (b"GET /v1/kv/k HTTP/1.1\r\nHost\r\n\r\n", "HTTP/1.1 400 ", "invalid-argument"),
+        (b"GET /v1/kv/k HTTP/1.1\r\nContent-Length: x\r\n\r\n", "HTTP/1.1 400 ", "invalid-argument"),
+        (long.as_bytes(), "HTTP/1.1 431 ", "head-too-large"),
+        (many.as_bytes(), "HTTP/1.1 431 ", "head-too-large"),
+    ];
+    for (bytes, status, code) in cases {
+        let said = until_end(node.address(), bytes);
+        let text: String = String::from_utf8_lossy(bytes).chars().take(60).collect();
+        assert!(said.starts_with(status) && said.contains(&format!("\"code\":\"{code}\"")), "{text}: {said}");
+    }
+}
+
+/// Goal: when all places are taken by those who do not use them, others are served all the same, and probes are apart.
+#[test]
+fn idle_clients_make_room() {
+    let settings = [("http.max_connections", "20"), ("ops.listen", "127.0.0.1:0")];
+    let (_directory, mut node) = node(&settings);
+    let ops: SocketAddr = {
+        let line = node.wait_for("ops listens");
+        line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address")
+    };
+    let mut idle: Vec<Connection> = (0..20).map(|_| node.connect()).collect();
+    idle.iter_mut()
+        .for_each(|connection| assert_eq!(connection.send("GET", "/healthz", &[], b"").status, 200));
+    for _ in 0..40 {
+        let mut connection = node.connect();
+        assert!(matches!(connection.send("PUT", "/v1/kv/k", &[], b"v").status, 200 | 201));
+        idle.push(connection);
+    }
+    let probe = |path: &str| Connection::open(ops).send("GET", path, &[], b"");
+    assert_eq!((probe("/healthz").status, probe("/readyz").status), (200, 200));
+    probe("/v1/kv/k").problem(404, "not-found");
+    Connection::open(ops).send("POST", "/healthz", &[], b"").problem(405, "method-not-allowed");
+}
+
+/// Goal: ten thousand clients that do nothing useful do not keep others from being served, and cost no memory to speak of.
+#[test]
+fn ten_thousand_useless_clients_disturb_nobody() {
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let count = usize::try_from(hard).unwrap_or(usize::MAX).saturating_sub(1_000).min(10_000);
+    if count < 1_000 {
+        eprintln!("SKIPPED in part: only {hard} open files are allowed here");
+    }
+    let limit = rustix::process::Rlimit { current: Some(hard), maximum: Some(hard) };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)
+        .expect("the soft limit can be raised");
+    let most = count.to_string();
+    let (_directory, mut node) =
+        node(&[("http.max_connections", most.as_str()), ("ops.listen", "127.0.0.1:0")]);
+    let line = node.wait_for("ops listens");
+    let ops: SocketAddr = line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address");
+    let kinds: [&[u8]; 4] = [
+        b"",
+        b"G",
+        b"GET /v1/kv/k HTTP/1.1\r\nHost: kv",
+        b"PUT /v1/kv/half HTTP/1.1\r\nHost: kvorum\r\nContent-Length: 8388608\r\n\r\nabc",
+    ];
+    let mut useless = Vec::with_capacity(count);
+    for number in 0..count {
+        let mut stream = TcpStream::connect(node.address()).expect("it accepts");
+        stream.set_nonblocking(true).expect("a socket can");
+        stream.write_all(kinds[number % kinds.len()]).expect("a socket takes some bytes");
+        useless.push(stream);
+    }
+    for number in 0..60 {
+        // Some of the useless go on, a byte at a time.
+        for stream in useless.iter_mut().skip(number % 7).step_by(501) {
+            let _ = stream.write(b"x");
+        }
+        let put = node.put(&format!("/v1/kv/{number}"), b"v");
+        assert_eq!(put.status, 201, "{put:?}");
+        assert_eq!(node.get(&format!("/v1/kv/{number}")).body, b"v");
+    }
+    assert_eq!(Connection::open(ops).send("GET", "/readyz", &[], b"").status, 200);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.id())).expect("a process");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+    let kib: usize = resident.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(kib < 600 << 10, "{kib} KiB for {count} useless clients");
+}
+
+/// Goal: bodies that are announced and not sent take no room from others.
+#[test]
+fn announced_bodies_take_no_room() {
+    let (_directory, node) = node(&[]);
+    let head = b"PUT /v1/kv/half HTTP/1.1\r\nHost: kvorum\r\nContent-Length: 8388608\r\n\r\n";
+    let announced: Vec<TcpStream> = (0..500)
+        .map(|_| {
+            let mut stream = TcpStream::connect(node.address()).expect("it accepts");
+            stream.write_all(head).expect("a socket takes some bytes");
+            stream
+        })
+        .collect();
+    for _ in 0..10 {
+        assert!(matches!(node.put("/v1/kv/k", &vec![b'v'; 8 << 20]).status, 200 | 201));
+    }
+    drop(announced);
+}
+
+/// Goal: a stop waits for requests that are served, and not for those that were never sent.
+#[test]
+fn a_stop_does_not_wait_for_half_requests() {
+    let (_directory, node) = node(&[]);
+    let parts: [&[u8]; 3] = [
+        b"",
+        b"GET /v1/kv/k HTTP/1.1\r\nHo",
+        b"PUT /v1/kv/half HTTP/1.1\r\nHost: kvorum\r\nContent-Length: 100\r\n\r\nabc",
+    ];
+    let mut half: Vec<Connection> = parts
+        .iter()
+        .map(|part| {
+            let mut connection = node.connect();
+            connection.write(part);
+            connection
+        })
+        .collect();
+    let mut idle = node.connect();
+    assert_eq!(idle.send("GET", "/healthz", &[], b"").status, 200);
+    let started = Instant::now();
+    let ended = node.terminate();
+    assert_eq!(ended.status, Some(0), "{}", ended.said);
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "shutdown.deadline_ms is 25 s: {:?}",
+        started.elapsed()
+    );
+    let refused =
+        half.pop().and_then(|mut body| body.read(false)).expect("a request whose body was read is answered");
+    assert_eq!(refused.problem(503, "unavailable")["applied"], "no");
+}
+
+/// Goal: a client that does not take its answer is let go, and its memory with it.
+#[test]
+fn a_client_that_takes_nothing_is_let_go() {
+    let (_directory, mut node) = node(&[SHORT[2], ("log.level", "debug")]);
+    node.put("/v1/kv/large", &vec![b'v'; 8 << 20]);
+    let mut stuck = TcpStream::connect(node.address()).expect("it accepts");
+    let request = "GET /v1/kv/large HTTP/1.1\r\nHost: kvorum\r\n\r\n".repeat(4);
+    stuck.write_all(request.as_bytes()).expect("a socket takes some bytes");
+    node.wait_for("a connection was ended");
+    // What is left in the socket's buffers can still be read; then there is an end.
+    let mut buffer = vec![0; 1 << 20];
+    eventually("the end", || matches!(stuck.read(&mut buffer), Ok(0) | Err(_)).then_some(()));
+}
+
+/// Goal: without free descriptors the node waits for some instead of spinning, and serves as before once there are.
+#[test]
+fn a_lack_of_descriptors_is_waited_out() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 60 && exec \"$0\" \"$@\"", PROGRAM]);
+    let mut node = Node::try_start(command, directory.path(), &[]).expect("60 are enough to start");
+    let many: Vec<TcpStream> = (0..100).filter_map(|_| TcpStream::connect(node.address()).ok()).collect();
+    node.wait_for("cannot accept connections");
+    drop(many);
+    assert_eq!(node.put("/v1/kv/k", b"v").status, 201);
+    let said = node.terminate().said;
+    let warnings = said.matches("cannot accept connections").count();
+    assert!(warnings < 40, "{warnings} tries");
+}
