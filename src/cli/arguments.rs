@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::bench::{Lengths, Mix, Time};
+
 /// A replicated in-memory key-value store. Without a command it serves.
 #[derive(Debug, Parser)]
 #[command(name = "kvorum", version, args_conflicts_with_subcommands = true)]
@@ -31,6 +33,8 @@ pub(super) enum Command {
     Stats(Server),
     /// Take a snapshot and drop the log behind it
     Compact(Server),
+    /// Put load on servers and measure what they do
+    Bench(Bench),
     /// Ask whether the node is ready; for container health checks
     Healthcheck(Healthcheck),
     /// Check or show the configuration
@@ -133,6 +137,61 @@ pub(super) struct Ttl {
     /// How fresh the answer must be
     #[arg(long)]
     pub(super) consistency: Option<Consistency>,
+    #[command(flatten)]
+    pub(super) server: Server,
+}
+
+/// Without --requests and --duration it runs for ten seconds. Several servers are given as a list with commas.
+#[derive(Args, Debug)]
+pub(super) struct Bench {
+    /// Connections, each with one request at a time
+    #[arg(short, long, value_name = "N", default_value_t = 50)]
+    pub(super) connections: usize,
+    /// End after this many requests
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "duration")]
+    pub(super) requests: Option<u64>,
+    /// End after this time, as in 30s
+    #[arg(short, long, value_name = "TIME")]
+    pub(super) duration: Option<Time>,
+    /// Send this many requests a second, whatever the server does, and measure from when each was due
+    #[arg(short, long, value_name = "N")]
+    pub(super) rate: Option<u64>,
+    /// What to do how often: get, set, del, incr and ttl with their weights
+    #[arg(short, long, value_name = "MIX", default_value = "get=80,set=20")]
+    pub(super) mix: Mix,
+    /// Bytes of a value, or a range of them, as in 64-1024
+    #[arg(long, value_name = "BYTES", default_value = "64")]
+    pub(super) value_size: Lengths,
+    /// How many keys there are
+    #[arg(short, long, value_name = "N", default_value_t = 100_000)]
+    pub(super) keys: u64,
+    /// What all keys start with
+    #[arg(long, value_name = "TEXT", default_value = "bench:")]
+    pub(super) key_prefix: String,
+    /// Take keys by Zipf's law with this theta, between 0 and 1, instead of all alike
+    #[arg(long, value_name = "THETA")]
+    pub(super) zipf: Option<f64>,
+    /// Time to live of what is written, in milliseconds
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) ttl_ms: Option<u64>,
+    /// How fresh answers must be
+    #[arg(long)]
+    pub(super) consistency: Option<Consistency>,
+    /// Runs with the same seed send the same requests
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Write every key once before
+    #[arg(long)]
+    pub(super) preload: bool,
+    /// Run this long before counting
+    #[arg(long, value_name = "TIME")]
+    pub(super) warmup: Option<Time>,
+    /// Give up if no server could be reached for this long
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub(super) max_outage: Time,
+    /// Threads; by default half as many as there are cores
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<usize>,
     #[command(flatten)]
     pub(super) server: Server,
 }

@@ -28,6 +28,7 @@
 //! Invariants: results go to standard output, everything else to standard error; values are written byte for byte.
 
 mod arguments;
+mod bench;
 mod client;
 mod exit;
 mod files;
