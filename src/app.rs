@@ -23,9 +23,10 @@ use tokio::time::Instant;
 use crate::clock::SystemClock;
 use crate::config::{Config, memory_limit_bytes};
 use crate::disk::{Disk, Real};
+use crate::history::History;
 use crate::http::{Gate, Server};
 use crate::raft::{Failure, Node, OpenError, Options};
-use crate::service::Kv;
+use crate::service::{Kv, Past};
 use crate::shutdown::{Signals, Tasks};
 
 /// Fewest workers of the raft runtime: one long apply must not stop everything else.
@@ -115,7 +116,10 @@ async fn run(config: Config, raft: Handle) -> Result<(), Error> {
         }
     };
     report(&config, &node, disk.as_ref());
-    gate.open(Kv::new(node.clone(), config.service));
+    let history = History::start(Arc::clone(&disk), Arc::new(SystemClock), config.data_dir.join("history"))?;
+    let past = Past::new(history.clone(), Arc::new(SystemClock), config.history.slow);
+    gate.open(Kv::new(node.clone(), config.service, Some(past)));
+    tasks.spawn("sampler", sample(Arc::clone(&gate), config.history.sample, tasks.stopped()));
     tracing::info!(data_dir = %config.data_dir.display(), "serving");
     let ended = tokio::select! {
         signal = signals.next() => Ok(signal),
@@ -132,8 +136,24 @@ async fn run(config: Config, raft: Handle) -> Result<(), Error> {
     };
     tracing::info!(signal, "stopping");
     tokio::select! {
-        stopped = stop(&config, &gate, &tasks, node) => stopped,
+        stopped = stop(&config, &gate, &tasks, node, history) => stopped,
         _ = signals.next() => Err(Error::Interrupted),
+    }
+}
+
+/// Notes the node's figures now and then.
+async fn sample(gate: Arc<Gate>, every: Duration, stopped: impl Future<Output = ()>) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut stopped = std::pin::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            _ = ticks.tick() => {}
+        }
+        if let Ok(kv) = gate.kv() {
+            kv.sample();
+        }
     }
 }
 
@@ -167,7 +187,13 @@ fn open(config: &Config, raft: &Handle, disk: &Arc<dyn Disk>) -> JoinHandle<Resu
     }))
 }
 
-async fn stop(config: &Config, gate: &Gate, tasks: &Tasks, node: Node) -> Result<(), Error> {
+async fn stop(
+    config: &Config,
+    gate: &Gate,
+    tasks: &Tasks,
+    node: Node,
+    history: History,
+) -> Result<(), Error> {
     let deadline = Instant::now() + config.shutdown.deadline;
     gate.drain();
     tokio::time::sleep(config.shutdown.drain).await;
@@ -176,6 +202,8 @@ async fn stop(config: &Config, gate: &Gate, tasks: &Tasks, node: Node) -> Result
         tracing::warn!("some requests did not end in time and were cut off");
     }
     tokio::time::timeout_at(deadline, node.close()).await.map_err(|_| Error::Deadline)??;
+    // It is not worth a late end.
+    let _ = tokio::time::timeout_at(deadline, tokio::task::spawn_blocking(move || history.close())).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -22,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod disk;
+pub mod history;
 pub mod http;
 pub mod model;
 pub mod raft;

@@ -107,6 +107,8 @@ pub const KEYS: &[Key] = &[
         "500",
         "Longest time without a heartbeat after which a member stands for election",
     ),
+    key("history.sample_s", "10", "Time between two samples of the node's figures, in seconds"),
+    key("history.slow_ms", "100", "Requests that take at least this long are noted in the slow log; 0: none"),
     key("shutdown.drain_ms", "500", "Time between turning unready and closing the listeners"),
     key("shutdown.deadline_ms", "25000", "Time from the signal to the end of the process at the latest"),
     key(

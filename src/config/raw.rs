@@ -17,6 +17,7 @@ pub(super) struct Raw {
     pub(super) wal: Wal,
     pub(super) snapshot: Snapshot,
     pub(super) raft: Raft,
+    pub(super) history: History,
     pub(super) shutdown: Shutdown,
     pub(super) log: Log,
     pub(super) auth: Auth,
@@ -99,6 +100,15 @@ pub(super) struct Raft {
     pub(super) election_min_ms: u64,
     #[serde(deserialize_with = "whole")]
     pub(super) election_max_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct History {
+    #[serde(deserialize_with = "whole")]
+    pub(super) sample_s: u64,
+    #[serde(deserialize_with = "whole")]
+    pub(super) slow_ms: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -10,7 +10,7 @@ use super::size::Size;
 use crate::model::Settings;
 use crate::model::limits::MAX_VALUE_BYTES;
 use crate::service::Consistencies;
-use crate::{http, raft, service, shutdown, telemetry, wal};
+use crate::{history, http, raft, service, shutdown, telemetry, wal};
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Config {
     pub snapshot: raft::SnapshotConfig,
     /// Agreement on the log.
     pub raft: raft::Config,
+    /// How the node's own history is kept.
+    pub history: history::Config,
     /// How the process ends.
     pub shutdown: shutdown::Config,
     /// What the process says.
@@ -80,6 +82,10 @@ impl Config {
                 election_min_ms: raw.raft.election_min_ms,
                 election_max_ms: raw.raft.election_max_ms,
             },
+            history: history::Config {
+                sample: Duration::from_secs(raw.history.sample_s),
+                slow: Duration::from_millis(raw.history.slow_ms),
+            },
             shutdown: shutdown::Config {
                 drain: Duration::from_millis(raw.shutdown.drain_ms),
                 deadline: Duration::from_millis(raw.shutdown.deadline_ms),
@@ -100,6 +106,7 @@ impl Config {
         self.wal.validate().map_err(|error| error.to_string())?;
         self.snapshot.validate()?;
         self.raft.validate()?;
+        self.history.validate()?;
         self.shutdown.validate()?;
         self.telemetry.validate().map_err(|reason| invalid("log.level", reason))?;
         if !self.http.listen.ip().is_loopback() && !self.allow_anonymous {

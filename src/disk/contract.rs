@@ -22,10 +22,12 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn read_dir(&self, path: &Path) -> io::Result<Vec<String>>;
     /// Whether something bears this name. An error other than "not found" is returned as such.
     fn exists(&self, path: &Path) -> io::Result<bool>;
-    /// Renames a file, replacing what bears the new name. Durable only after [`Disk::sync_dir`].
+    /// Renames a file or directory, replacing a file that bears the new name. Durable only after [`Disk::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file. Durable only after [`Disk::sync_dir`].
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a file, or a directory and everything below it. Durable only after [`Disk::sync_dir`].
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Creates a directory and those above it. What it created is synced into its parents before it returns.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes the names of a directory durable.

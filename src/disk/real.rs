@@ -61,6 +61,10 @@ impl Disk for Real {
         fs::remove_file(path)
     }
 
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+    }
+
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut missing: Vec<PathBuf> = Vec::new();
         let mut at = path;

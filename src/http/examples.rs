@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// An example of each schema that is sent as a whole.
-pub(super) fn examples() -> [(&'static str, Value); 14] {
+pub(super) fn examples() -> [(&'static str, Value); 16] {
     [
         ("Entry", json!({ "key": "greeting", "value": "hello", "version": 7, "ttl_ms": 59_874 })),
         ("Written", json!({ "key": "greeting", "version": 7, "created": true })),
@@ -25,6 +25,11 @@ pub(super) fn examples() -> [(&'static str, Value); 14] {
         ("Deadline", json!({ "ttl_ms": 60_000 })),
         ("LogLevel", json!({ "level": "info,kvorum::raft=debug" })),
         ("LogLevelChange", json!({ "level": "info,kvorum::raft=debug", "before": "info" })),
+        ("History", history()),
+        (
+            "SlowLog",
+            json!({ "items": [{ "at": 1_795_475_336_791_u64, "operation": "set", "duration_ms": 212.5, "bytes": 64 }] }),
+        ),
         ("Cleared", json!({ "keys": 1_000_000 })),
         (
             "Page",
@@ -89,5 +94,30 @@ fn stats() -> Value {
             "clock_offset_ms": 0,
             "ready": true,
         },
+    })
+}
+
+fn history() -> Value {
+    json!({
+        "since": 1_795_475_300_000_u64,
+        "step_s": 60,
+        "points": [{
+            "at": 1_795_475_336_791_u64,
+            "keys": 1_000_000,
+            "bytes": 136_000_000,
+            "gets_per_s": 20_000.5,
+            "sets_per_s": 5_000.25,
+            "deletes_per_s": 0.5,
+            "others_per_s": 0.5,
+            "hits_per_s": 19_000.5,
+            "misses_per_s": 1_000.5,
+            "evictions_per_s": 0.5,
+            "expirations_per_s": 0.5,
+            "wal_bytes": 268_435_456,
+            "wal_segments": 4,
+            "applied_per_s": 310.5,
+            "term": 1,
+            "leads": true,
+        }],
     })
 }

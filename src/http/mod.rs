@@ -29,6 +29,7 @@ mod document;
 mod examples;
 mod face;
 mod gate;
+mod history;
 mod operations;
 mod ops;
 mod pages;

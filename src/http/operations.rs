@@ -85,6 +85,10 @@ operations! {
     GetStats, "getStats", false, [InvalidArgument, Unavailable];
     /// Compacts the log.
     Compact, "compact", true, [InvalidArgument, Conflict, OutOfDisk, Unavailable];
+    /// Reports figures of the node over time.
+    GetHistory, "getHistory", false, [InvalidArgument, NotAcceptable, Unavailable];
+    /// Reports requests that took long.
+    GetSlow, "getSlow", false, [InvalidArgument, NotAcceptable, Unavailable];
     /// Changes what the node logs.
     PutLogLevel, "putLogLevel", true,
         [InvalidArgument, BodyTooLarge, UnsupportedMediaType, RequestTimeout, NotAcceptable, Overloaded, Unavailable];

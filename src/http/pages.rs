@@ -9,7 +9,7 @@ use super::answers::text_or_base64;
 use super::params::{Parameter, number, query, query_bytes};
 use super::refusal::Refusal;
 use crate::model::Item;
-use crate::model::limits::{MAX_KEY_BYTES, MAX_SCAN_ITEMS};
+use crate::model::limits::MAX_KEY_BYTES;
 use crate::service::{self, Page};
 
 /// Items of a page unless the request says otherwise.
@@ -102,28 +102,28 @@ impl Parameter for Cursor {
     }
 }
 
-/// `limit` of a scan.
-pub(super) struct Limit(pub(super) usize);
+/// `limit` of a list: at most `MOST`.
+pub(super) struct Limit<const MOST: usize>(pub(super) usize);
 
-impl Parameter for Limit {
+impl<const MOST: usize> Parameter for Limit<MOST> {
     const IN: MetaParamIn = MetaParamIn::Query;
 
     fn schema() -> MetaSchema {
         MetaSchema {
             minimum: Some(1.0),
-            maximum: Some(MAX_SCAN_ITEMS as f64),
+            maximum: Some(MOST as f64),
             default: Some(DEFAULT_ITEMS.into()),
             ..MetaSchema::new_with_format("integer", "int32")
         }
     }
 
-    fn parse(request: &Request, name: &str) -> Result<Limit, Refusal> {
+    fn parse(request: &Request, name: &str) -> Result<Limit<MOST>, Refusal> {
         let Some(text) = query(request, name)? else { return Ok(Limit(DEFAULT_ITEMS)) };
         let limit = number(&text).and_then(|limit| usize::try_from(limit).ok());
         limit
-            .filter(|limit| (1..=MAX_SCAN_ITEMS).contains(limit))
+            .filter(|limit| (1..=MOST).contains(limit))
             .map(Limit)
-            .ok_or_else(|| Refusal::invalid(format!("{name} is a whole number from 1 to {MAX_SCAN_ITEMS}")))
+            .ok_or_else(|| Refusal::invalid(format!("{name} is a whole number from 1 to {MOST}")))
     }
 }
 

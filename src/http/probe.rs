@@ -49,7 +49,7 @@ impl Head {
             consistency: Option::<Consistency>::parse(&request, "consistency").ok(),
             pages: Prefix::parse(&request, "prefix").is_ok()
                 && Cursor::parse(&request, "cursor").is_ok()
-                && Limit::parse(&request, "limit").is_ok()
+                && Limit::<1_000>::parse(&request, "limit").is_ok()
                 && bool::parse(&request, "keep_ttl").is_ok(),
             condition: if_match.and_then(|left| condition(left, if_none_match?)).ok(),
             knows_version_7: tags.map(|tags| tags.names(Version(7))).ok(),

@@ -40,7 +40,7 @@ async fn node(seed: Settings) -> Node {
 
 async fn serving(seed: Settings) -> (Arc<Gate>, Node) {
     let (gate, node) = (Arc::new(Gate::new()), node(seed).await);
-    gate.open(Kv::new(node.clone(), service::Config::default()));
+    gate.open(Kv::new(node.clone(), service::Config::default(), None));
     (gate, node)
 }
 

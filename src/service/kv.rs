@@ -1,5 +1,6 @@
 //! The operations.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -8,12 +9,14 @@ use super::backup::Backup;
 use super::batch::{NOT_AN_INTEGER, OVERFLOW, Planned, Step, StepDone};
 use super::counters::Counters;
 use super::error::Error;
+use super::past::{NO_HISTORY, Past, Series, Timed};
 use super::request::{
     Countdown, Delete, Describe, Entry, Expire, Get, Incr, Page, Put, Scan, Sum, Written, remaining,
 };
 use super::stats::{Log, Stats};
+use crate::history::Slow;
 use crate::model::limits::MAX_VALUE_BYTES;
-use crate::model::{Answer, Command, Mode, Outcome, Principal, Query, Transaction};
+use crate::model::{Answer, Command, Mode, Outcome, Principal, Query, Timestamp, Transaction};
 use crate::raft::{AdminError, Compaction, Consistency, Node, Reply, Taken};
 use crate::telemetry;
 
@@ -47,31 +50,33 @@ pub struct Kv {
     node: Node,
     config: Config,
     counters: Counters,
+    past: Option<Past>,
     started: Instant,
 }
 
 impl Kv {
-    /// Serves what `node` holds.
-    pub fn new(node: Node, config: Config) -> Kv {
-        Kv { node, config, counters: Counters::default(), started: Instant::now() }
+    /// Serves what `node` holds, and remembers in `past` what it was like.
+    pub fn new(node: Node, config: Config, past: Option<Past>) -> Kv {
+        Kv { node, config, counters: Counters::default(), past, started: Instant::now() }
     }
 
     /// Reads a value. [`Error::NotFound`] if there is none.
     pub async fn get(&self, _principal: &Principal, request: Get) -> Result<Entry, Error> {
-        Counters::bump(&self.counters.get);
+        let mut timed = self.begin(&self.counters.get, "get");
         let query = Query::Get(request.key);
-        let read = self.node.read(&query, request.consistency, self.deadline()).await?;
+        let read = self.node.read(&query, request.consistency, self.deadline(&timed)).await?;
         let Answer::Value(found) = read.answer else { return Err(Error::unexpected("the answer to a get")) };
         self.counters.looked_up(found.is_some());
         let found = found.ok_or_else(|| self.absent(&query))?;
+        timed.bytes = found.value.len() as u64;
         Ok(Entry { value: found.value, version: found.version, ttl_ms: remaining(found.deadline, read.now) })
     }
 
     /// Says how long a key has left. [`Error::NotFound`] if there is none.
     pub async fn ttl(&self, _principal: &Principal, request: Describe) -> Result<Countdown, Error> {
-        Counters::bump(&self.counters.ttl);
+        let timed = self.begin(&self.counters.ttl, "ttl");
         let query = Query::Describe(request.key);
-        let read = self.node.read(&query, request.consistency, self.deadline()).await?;
+        let read = self.node.read(&query, request.consistency, self.deadline(&timed)).await?;
         let Answer::Item(item) = read.answer else { return Err(Error::unexpected("the answer to a ttl")) };
         let item = item.ok_or_else(|| self.absent(&query))?;
         Ok(Countdown {
@@ -83,9 +88,10 @@ impl Kv {
 
     /// Writes a value.
     pub async fn put(&self, principal: &Principal, request: Put) -> Result<Written, Error> {
-        Counters::bump(&self.counters.set);
+        let mut timed = self.begin(&self.counters.set, "set");
         let Put { key, value, expiry, condition } = request;
-        match self.write(principal, Command::Set { key, value, expiry, condition }).await? {
+        timed.bytes = value.len() as u64;
+        match self.write(&timed, principal, Command::Set { key, value, expiry, condition }).await? {
             Outcome::Written { version, created, .. } => Ok(Written { version, created }),
             Outcome::Unmet { version } => Err(Error::PreconditionFailed { version }),
             Outcome::ValueTooLarge => Err(Error::ValueTooLarge { limit_bytes: self.max_value_bytes() }),
@@ -96,9 +102,9 @@ impl Kv {
 
     /// Removes a key. [`Error::NotFound`] if there is none.
     pub async fn delete(&self, principal: &Principal, request: Delete) -> Result<(), Error> {
-        Counters::bump(&self.counters.delete);
+        let timed = self.begin(&self.counters.delete, "delete");
         let Delete { key, condition } = request;
-        match self.write(principal, Command::Delete { key, condition }).await? {
+        match self.write(&timed, principal, Command::Delete { key, condition }).await? {
             Outcome::Deleted => Ok(()),
             Outcome::Absent => Err(Error::NotFound(None)),
             Outcome::Unmet { version } => Err(Error::PreconditionFailed { version }),
@@ -108,9 +114,9 @@ impl Kv {
 
     /// Adds to a number.
     pub async fn incr(&self, principal: &Principal, request: Incr) -> Result<Sum, Error> {
-        Counters::bump(&self.counters.incr);
+        let timed = self.begin(&self.counters.incr, "incr");
         let Incr { key, by } = request;
-        match self.write(principal, Command::Add { key, by }).await? {
+        match self.write(&timed, principal, Command::Add { key, by }).await? {
             Outcome::Number { value, version } => Ok(Sum { value, version }),
             Outcome::NotAnInteger => Err(NOT_AN_INTEGER),
             Outcome::Overflow => Err(OVERFLOW),
@@ -121,9 +127,9 @@ impl Kv {
 
     /// Changes a deadline. [`Error::NotFound`] if there is no such key. A deadline that has passed removes the key.
     pub async fn expire(&self, principal: &Principal, request: Expire) -> Result<Countdown, Error> {
-        Counters::bump(&self.counters.expire);
+        let timed = self.begin(&self.counters.expire, "expire");
         let Expire { key, expiry, condition } = request;
-        let reply = self.transact(principal, Command::Expire { key, expiry, condition }).await?;
+        let reply = self.transact(&timed, principal, Command::Expire { key, expiry, condition }).await?;
         match only(reply.outcomes)? {
             Outcome::Written { version, deadline, .. } => {
                 let ttl_ms = remaining(deadline, reply.now);
@@ -138,18 +144,18 @@ impl Kv {
     /// Reads a page of keys, in no order that means anything. Whoever follows the cursors to their end gets every key
     /// that was there all the time exactly once.
     pub async fn scan(&self, _principal: &Principal, request: Scan) -> Result<Page, Error> {
-        Counters::bump(&self.counters.scan);
+        let timed = self.begin(&self.counters.scan, "scan");
         let Scan { prefix, cursor, limit, values, consistency } = request;
         let query = Query::Scan { cursor, limit, prefix, values };
-        let read = self.node.read(&query, consistency, self.deadline()).await?;
+        let read = self.node.read(&query, consistency, self.deadline(&timed)).await?;
         let Answer::Page(page) = read.answer else { return Err(Error::unexpected("the answer to a scan")) };
         Ok(Page { items: page.items, cursor: page.cursor, now: read.now })
     }
 
     /// Removes every key and says how many there were.
     pub async fn clear(&self, principal: &Principal) -> Result<u64, Error> {
-        Counters::bump(&self.counters.clear);
-        match self.write(principal, Command::Clear).await? {
+        let timed = self.begin(&self.counters.clear, "clear");
+        match self.write(&timed, principal, Command::Clear).await? {
             Outcome::Cleared { keys } => Ok(keys),
             _ => Err(Error::unexpected("the outcome of a clear")),
         }
@@ -157,19 +163,19 @@ impl Kv {
 
     /// Does all steps or none. Steps that only read are answered as one linearizable read.
     pub async fn batch(&self, principal: &Principal, steps: Vec<Step>) -> Result<Vec<StepDone>, Error> {
-        Counters::bump(&self.counters.batch);
+        let timed = self.begin(&self.counters.batch, "batch");
         let planned = Planned::new(principal, steps)?;
         let only_reads = planned.only_reads();
         let Planned { plan, transaction, reads } = planned;
         let reply = if only_reads {
             let query = Query::Many(reads.into_iter().map(|(_, query)| query).collect());
-            let read = self.node.read(&query, Consistency::Linearizable, self.deadline()).await?;
+            let read = self.node.read(&query, Consistency::Linearizable, self.deadline(&timed)).await?;
             let Answer::Many(answers) = read.answer else {
                 return Err(Error::unexpected("the answer to a batch"));
             };
             Reply { outcomes: Vec::new(), answers, failed_check: None, now: read.now }
         } else {
-            self.node.transact(transaction, reads, self.deadline()).await?
+            self.node.transact(transaction, reads, self.deadline(&timed)).await?
         };
         for answer in &reply.answers {
             self.counters.looked_up(!matches!(answer, Answer::Value(None)));
@@ -216,6 +222,28 @@ impl Kv {
         }
     }
 
+    /// Notes the figures of now in the node's history.
+    pub fn sample(&self) {
+        if let Some(past) = &self.past {
+            past.sample(&self.stats());
+        }
+    }
+
+    /// The node's figures since then (by default an hour ago), a point for each `step_s` seconds.
+    pub async fn history(
+        &self,
+        _principal: &Principal,
+        since: Option<Timestamp>,
+        step_s: Option<u64>,
+    ) -> Result<Series, Error> {
+        self.past.as_ref().ok_or(NO_HISTORY)?.series(since, step_s).await
+    }
+
+    /// The newest requests that took long, newest first.
+    pub async fn slow(&self, _principal: &Principal, most: usize) -> Result<Vec<Slow>, Error> {
+        self.past.as_ref().ok_or(NO_HISTORY)?.slow(most).await
+    }
+
     /// Whether the node is in its role and its state is close to what the cluster has committed.
     pub fn is_ready(&self) -> bool {
         self.node.status().ready
@@ -233,22 +261,38 @@ impl Kv {
         }
     }
 
-    async fn write(&self, principal: &Principal, command: Command) -> Result<Outcome, Error> {
-        only(self.transact(principal, command).await?.outcomes)
+    /// Counts a request and times it.
+    fn begin(&self, counter: &AtomicU64, operation: &'static str) -> Timed<'_> {
+        Counters::bump(counter);
+        Timed::begin(self.past.as_ref(), operation)
     }
 
-    async fn transact(&self, principal: &Principal, command: Command) -> Result<Reply, Error> {
+    async fn write(
+        &self,
+        timed: &Timed<'_>,
+        principal: &Principal,
+        command: Command,
+    ) -> Result<Outcome, Error> {
+        only(self.transact(timed, principal, command).await?.outcomes)
+    }
+
+    async fn transact(
+        &self,
+        timed: &Timed<'_>,
+        principal: &Principal,
+        command: Command,
+    ) -> Result<Reply, Error> {
         let transaction = Transaction {
             mode: Mode::Each,
             principal: principal.clone(),
             checks: Vec::new(),
             commands: vec![command],
         };
-        Ok(self.node.transact(transaction, Vec::new(), self.deadline()).await?)
+        Ok(self.node.transact(transaction, Vec::new(), self.deadline(timed)).await?)
     }
 
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.config.request_timeout
+    fn deadline(&self, timed: &Timed<'_>) -> Instant {
+        timed.started() + self.config.request_timeout
     }
 }
 

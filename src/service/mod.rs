@@ -21,6 +21,7 @@ mod batch;
 mod counters;
 mod error;
 mod kv;
+mod past;
 mod request;
 mod stats;
 
@@ -29,10 +30,12 @@ pub use batch::{Step, StepDone};
 pub use counters::Operations;
 pub use error::{Applied, Code, Error};
 pub use kv::{Config, Kv};
+pub use past::{MAX_POINTS, Past, Point, Series};
 pub use request::{
     Consistencies, Countdown, Delete, Describe, Entry, Expire, Get, Incr, Page, Put, Scan, Sum, Written,
     remaining,
 };
 pub use stats::{Log, Stats};
 
+pub use crate::history::{FIGURES, Kind, Slow};
 pub use crate::raft::{Compaction, Consistency, Gone, Status, StoreStatus, Taken};

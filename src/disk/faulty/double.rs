@@ -147,6 +147,17 @@ impl Disk for Faulty {
         fate.report()
     }
 
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let below: Vec<_> = state.live.keys().filter(|name| name.starts_with(path)).cloned().collect();
+        let fate = state.begin(Operation::Remove, path)?;
+        state.dirs.retain(|dir| !dir.starts_with(path));
+        for name in below {
+            state.change(&name, vec![(name.clone(), None)]);
+        }
+        fate.report()
+    }
+
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.alive()?;

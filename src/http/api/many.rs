@@ -14,6 +14,7 @@ use crate::http::params::Param;
 use crate::http::payload::{Document, Shown};
 use crate::http::results::Results;
 use crate::model::Principal;
+use crate::model::limits::MAX_SCAN_ITEMS;
 use crate::service::{Consistency, Scan};
 
 /// Operations on many keys.
@@ -38,7 +39,7 @@ impl Many {
         /// Only keys that begin with this, percent-encoded.
         prefix: Param<Prefix>,
         /// Most keys in the page.
-        limit: Param<Limit>,
+        limit: Param<Limit<MAX_SCAN_ITEMS>>,
         /// The `cursor` of the page before. Without it the scan begins.
         cursor: Param<Cursor>,
         /// Whether the values are wanted too.

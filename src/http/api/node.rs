@@ -7,7 +7,10 @@ use poem_openapi::{Object, OpenApi};
 
 use super::front::{Front, Group};
 use crate::http::coding::Coding;
-use crate::http::operations::{Compact, Failure, GetStats, PutLogLevel};
+use crate::http::history::{HistoryBody, Since, SlowBody, Step};
+use crate::http::operations::{Compact, Failure, GetHistory, GetSlow, GetStats, PutLogLevel};
+use crate::http::pages::Limit;
+use crate::http::params::Param;
 use crate::http::payload::{Document, SMALL_BYTES, Shown};
 use crate::http::stats::{Compaction, Stats};
 use crate::model::Principal;
@@ -59,6 +62,47 @@ impl Node {
     #[oai(path = "/v1/admin/compact", method = "post", operation_id = "compact", tag = "Group::Node")]
     async fn compact(&self) -> Result<Json<Compaction>, Failure<Compact>> {
         Ok(Json(self.0.kv()?.compact(&Principal::Anonymous).await?.into()))
+    }
+
+    /// Read the node's history
+    ///
+    /// Figures of this node over time: levels as they were last in each step, growth by the second. Samples are taken every
+    /// `history.sample_s` seconds and kept for 7 days; after a day only the last of each five minutes is. They are this
+    /// node's own, and may have gaps.
+    ///
+    /// ```sh
+    /// curl -s 'http://127.0.0.1:8080/v1/stats/history?step=60'
+    /// ```
+    #[oai(path = "/v1/stats/history", method = "get", operation_id = "getHistory", tag = "Group::Node")]
+    async fn get_history(
+        &self,
+        /// Where to begin, in milliseconds since the Unix epoch by the node's clock. Default: an hour ago.
+        since: Param<Since>,
+        /// Seconds from one point to the next; longer, if there would be more than 2,000. Default: so that there are about
+        /// 360. The answer says which it is.
+        step: Param<Step>,
+        coding: Coding,
+    ) -> Result<Shown<HistoryBody>, Failure<GetHistory>> {
+        let series = self.0.kv()?.history(&Principal::Anonymous, since.0.0, step.0.0).await?;
+        Ok(Shown(coding, series.into()))
+    }
+
+    /// Read the slow log
+    ///
+    /// Requests that took `history.slow_ms` or longer, the newest first. Neither keys nor values are in it.
+    ///
+    /// ```sh
+    /// curl -s 'http://127.0.0.1:8080/v1/stats/slow?limit=10'
+    /// ```
+    #[oai(path = "/v1/stats/slow", method = "get", operation_id = "getSlow", tag = "Group::Node")]
+    async fn get_slow(
+        &self,
+        /// Most entries.
+        limit: Param<Limit<1_000>>,
+        coding: Coding,
+    ) -> Result<Shown<SlowBody>, Failure<GetSlow>> {
+        let slow = self.0.kv()?.slow(&Principal::Anonymous, limit.0.0).await?;
+        Ok(Shown(coding, slow.into()))
     }
 
     /// Change the log level
