@@ -81,6 +81,9 @@ fn files(directory: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
+/// What is done to a closed database.
+type Damage = fn(&Path);
+
 /// Goal: a database whose files are damaged, in any way, is begun anew; the node starts and serves, and says so.
 #[test]
 fn a_damaged_history_is_set_aside() {
@@ -89,11 +92,11 @@ fn a_damaged_history_is_set_aside() {
     let node = Node::start_with(directory.path(), &OFTEN);
     points(&node, 2);
     assert_eq!(node.terminate().status, Some(0));
-    let damages: [(&str, fn(&Path)); 4] = [
+    let damages: [(&str, Damage); 4] = [
         ("random bytes", |home| {
             for file in files(home) {
                 let length = std::fs::metadata(&file).expect("a file").len().clamp(512, 1 << 20);
-                let noise: Vec<u8> = (0..length).map(|n| (n * 2_654_435_761 >> 7) as u8).collect();
+                let noise: Vec<u8> = (0..length).map(|n| ((n * 2_654_435_761) >> 7) as u8).collect();
                 std::fs::write(file, noise).expect("written");
             }
         }),
