@@ -41,7 +41,11 @@ fn a_failed_write_or_sync_poisons_for_good_and_is_never_tried_again() {
             eventually("the spare", || wal.room() == Room::Ample);
             disk.inject(Fault { times: 1, ..fault(operation, "", errno) });
             let failed = wait(|done| wal.append(0, vec![entry(1, b"lost")], done));
-            assert!(matches!(failed, Err(Error::Io { .. })), "{operation:?} {errno}: {failed:?}");
+            // On a busy machine the log's own idle sync may meet the fault before the append does.
+            assert!(
+                matches!(failed, Err(Error::Io { .. } | Error::Poisoned { .. })),
+                "{operation:?} {errno}: {failed:?}"
+            );
             let before = writes(&disk);
             let vote = Vote { term: 1, node: 1, committed: false };
             assert!(matches!(wait(|done| wal.save_vote(0, vote, done)), Err(Error::Poisoned { .. })));
