@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::bench::{Lengths, Mix, Time};
+use crate::raft::Lifetimes;
 
 /// A replicated in-memory key-value store. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -35,6 +36,10 @@ pub(super) enum Command {
     Compact(Server),
     /// Put load on servers and measure what they do
     Bench(Bench),
+    /// Stream a backup of the store into a file, and check it
+    Backup(Backup),
+    /// Make a backup the beginning of a new cluster, in an empty data directory
+    Restore(Restore),
     /// Ask whether the node is ready; for container health checks
     Healthcheck(Healthcheck),
     /// Check or show the configuration
@@ -43,7 +48,7 @@ pub(super) enum Command {
     Openapi,
     /// Look at the log of a stopped node
     Wal(Wal),
-    /// Look at snapshot files
+    /// Take a snapshot on a node, or check a snapshot file
     Snapshot(Snapshot),
 }
 
@@ -197,6 +202,56 @@ pub(super) struct Bench {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct Backup {
+    /// The file, or - for standard output (where what arrives is not checked but for its length)
+    pub(super) file: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) server: Server,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Restore {
+    /// The backup
+    pub(super) file: PathBuf,
+    /// Configuration file (TOML)
+    #[arg(short, long, value_name = "FILE", env = "KVORUM_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Directory of log and snapshots (data.dir): empty, or not there yet
+    #[arg(long, value_name = "DIR")]
+    pub(super) data_dir: Option<String>,
+    /// Any setting, as in --set wal.segment_bytes=16MiB; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// What becomes of times to live
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) ttl: RestoredTtl,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum RestoredTtl {
+    /// Keys expire when they would have: those whose time ran out since the backup are gone
+    #[default]
+    Deadline,
+    /// Each key has as long left as it had when the backup was taken
+    Remaining,
+}
+
+impl From<RestoredTtl> for Lifetimes {
+    fn from(ttl: RestoredTtl) -> Lifetimes {
+        match ttl {
+            RestoredTtl::Deadline => Lifetimes::Deadline,
+            RestoredTtl::Remaining => Lifetimes::Remaining,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
 pub(super) struct Healthcheck {
     /// Ask only whether the process lives
     #[arg(long)]
@@ -241,7 +296,9 @@ pub(super) struct Snapshot {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SnapshotAction {
-    /// Check a whole snapshot file
+    /// Have a node take a snapshot into its data directory, without touching the log
+    Take(Server),
+    /// Check a whole snapshot file, or a backup
     Verify(Files),
 }
 

@@ -1,11 +1,13 @@
 //! A small HTTP client of the own API.
 
 use std::ffi::OsStr;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::http::Request;
+use ureq::http::{Request, Response};
+use ureq::{Body, BodyReader};
 
 use super::arguments::{Consistency, Server};
 use super::exit::{Exit, Failure};
@@ -66,6 +68,62 @@ impl Answer {
 
 /// Asks the server.
 pub(super) fn call(server: &Server, call: &Call<'_>) -> Result<Answer, Failure> {
+    let response = send(server, call)?;
+    answer(server, call, response)
+}
+
+/// Reads an answer to its end.
+fn answer(server: &Server, call: &Call<'_>, mut response: Response<Body>) -> Result<Answer, Failure> {
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
+    let body = body.map_err(|error| unreachable(server, call, error))?;
+    Ok(Answer { status, body })
+}
+
+/// Asks the server for something that may be long.
+pub(super) fn stream<'a>(server: &'a Server, call: &'a Call<'a>) -> Result<Stream<'a>, Failure> {
+    let response = send(server, call)?;
+    if !response.status().is_success() {
+        answer(server, call, response)?.success()?;
+        return Err(Failure::new(Exit::Refused, "the answer has no content"));
+    }
+    let length =
+        response.headers().get("Content-Length").and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = length.ok_or_else(|| {
+        Failure::new(Exit::Refused, "the answer does not say how long it is: is this a Kvorum server?")
+    })?;
+    Ok(Stream { server, call, length, left: length, body: response.into_body().into_reader() })
+}
+
+/// A long answer, read piece by piece.
+pub(super) struct Stream<'a> {
+    server: &'a Server,
+    call: &'a Call<'a>,
+    length: u64,
+    left: u64,
+    body: BodyReader<'static>,
+}
+
+impl Stream<'_> {
+    /// How long it is.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Reads the next piece; 0 only at its announced end.
+    pub(super) fn read(&mut self, piece: &mut [u8]) -> Result<usize, Failure> {
+        let read = match self.body.read(piece) {
+            Ok(0) if self.left > 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => read,
+        };
+        let length = read.map_err(|error| unreachable(self.server, self.call, error.into()))?;
+        self.left = self.left.saturating_sub(length as u64);
+        Ok(length)
+    }
+}
+
+/// Sends a request and waits for the head of the answer.
+fn send(server: &Server, call: &Call<'_>) -> Result<Response<Body>, Failure> {
     let agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .proxy(None)
@@ -89,11 +147,7 @@ pub(super) fn call(server: &Server, call: &Call<'_>) -> Result<Answer, Failure> 
         "PUT" => agent.run(request.body(call.body).map_err(|error| bad_url(&error))?),
         _ => agent.run(request.body(()).map_err(|error| bad_url(&error))?),
     };
-    let mut response = ran.map_err(|error| unreachable(server, call, error))?;
-    let status = response.status().as_u16();
-    let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
-    let body = body.map_err(|error| unreachable(server, call, error))?;
-    Ok(Answer { status, body })
+    ran.map_err(|error| unreachable(server, call, error))
 }
 
 /// No answer came. A write that was sent may have happened.

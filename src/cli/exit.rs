@@ -121,7 +121,8 @@ impl From<app::Error> for Failure {
     }
 }
 
-fn of_open(error: &raft::OpenError) -> Exit {
+/// The status of a start that was refused.
+pub(super) fn of_open(error: &raft::OpenError) -> Exit {
     use std::io::ErrorKind::{AlreadyExists, NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     match error {
         raft::OpenError::Locked(_) => Exit::Locked,

@@ -1,4 +1,4 @@
-//! Tools for files: `wal inspect|verify`, `snapshot verify`. They read only.
+//! Tools for files: `wal inspect|verify`, `snapshot verify`. They read only. (`snapshot take` is sent on.)
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::arguments::{Files, Snapshot, SnapshotAction, Wal, WalAction};
 use super::exit::{Exit, Failure};
-use super::output;
+use super::{node, output};
 use crate::disk::{Disk, Real};
 use crate::raft::snapshot;
 use crate::wal;
@@ -22,13 +22,22 @@ pub(super) fn wal(wal: &Wal) -> Result<Exit, Failure> {
     }
 }
 
-/// Checks a snapshot.
+/// Takes or checks a snapshot.
 pub(super) fn snapshot(snapshot: &Snapshot) -> Result<Exit, Failure> {
-    let SnapshotAction::Verify(files) = &snapshot.action;
-    let path = &files.path;
-    let summary = snapshot::verify(&Real, path).map_err(|error| Failure::of(of_snapshot(&error), &error))?;
+    match &snapshot.action {
+        SnapshotAction::Take(server) => node::snapshot(server),
+        SnapshotAction::Verify(files) => {
+            let summary = snapshot::verify(&Real, &files.path);
+            let summary = summary.map_err(|error| Failure::of(of_snapshot(&error), &error))?;
+            about_snapshot(&files.path, &summary, files.json)
+        }
+    }
+}
+
+/// Says what a snapshot that was found whole holds.
+pub(super) fn about_snapshot(path: &Path, summary: &snapshot::Summary, json: bool) -> Result<Exit, Failure> {
     let (meta, globals) = (&summary.meta, &summary.globals);
-    if files.json {
+    if json {
         return output::line(
             &json!({
                 "file": path.display().to_string(),
@@ -42,6 +51,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> Result<Exit, Failure> {
                 "keys": globals.keys,
                 "revision": globals.revision,
                 "at": globals.now.0,
+                "state_hash": globals.state_hash.to_string(),
             })
             .to_string(),
         );
@@ -124,7 +134,8 @@ fn directory(path: &Path) -> Result<PathBuf, Failure> {
     Ok(if Real.exists(&below).map_err(io)? { below } else { path.to_owned() })
 }
 
-fn of_snapshot(error: &snapshot::Error) -> Exit {
+/// The status of a snapshot that cannot be used.
+pub(super) fn of_snapshot(error: &snapshot::Error) -> Exit {
     match error {
         snapshot::Error::Corrupt { .. } => Exit::Damaged,
         snapshot::Error::LevelTooHigh { .. } => Exit::LevelTooHigh,

@@ -28,6 +28,7 @@
 //! Invariants: results go to standard output, everything else to standard error; values are written byte for byte.
 
 mod arguments;
+mod backup;
 mod bench;
 mod client;
 mod exit;
@@ -35,6 +36,7 @@ mod files;
 mod keys;
 mod node;
 mod output;
+mod progress;
 mod run;
 mod serve;
 mod settings;

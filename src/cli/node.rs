@@ -1,4 +1,4 @@
-//! `stats`, `compact`, `healthcheck`.
+//! `stats`, `compact`, `snapshot take`, `healthcheck`.
 
 use serde_json::Value;
 
@@ -30,6 +30,20 @@ pub(super) fn compact(server: &Server) -> Result<Exit, Failure> {
     output::line(&format!(
         "log: {} -> {} bytes; snapshot: {} bytes, up to index {}; {} ms",
         done["bytes_before"], done["bytes_after"], done["snapshot_bytes"], done["index"], done["duration_ms"]
+    ))
+}
+
+/// Has the node take a snapshot.
+pub(super) fn snapshot(server: &Server) -> Result<Exit, Failure> {
+    let request =
+        Call { method: "POST", path: "/v1/admin/snapshot".to_owned(), patient: true, ..Call::default() };
+    let taken = call(server, &request)?.success()?.json()?;
+    if server.json {
+        return output::line(&taken.to_string());
+    }
+    output::line(&format!(
+        "snapshot: {} keys, {} bytes, up to index {}; {} ms",
+        taken["keys"], taken["bytes"], taken["index"], taken["duration_ms"]
     ))
 }
 

@@ -4,7 +4,7 @@ use clap::Parser;
 
 use super::arguments::{Arguments, Command};
 use super::exit::{Exit, Failure};
-use super::{bench, files, keys, node, output, serve, settings};
+use super::{backup, bench, files, keys, node, output, serve, settings};
 
 /// Runs the command line of this process and says how it ended.
 #[expect(clippy::print_stderr, reason = "this is where the program says why it failed")]
@@ -30,6 +30,8 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Some(Command::Stats(server)) => node::stats(&server),
         Some(Command::Compact(server)) => node::compact(&server),
         Some(Command::Bench(options)) => bench::run(&options),
+        Some(Command::Backup(backup)) => backup::backup(&backup),
+        Some(Command::Restore(restore)) => backup::restore(&restore),
         Some(Command::Healthcheck(check)) => node::healthcheck(&check),
         Some(Command::Config(config)) => settings::run(&config),
         Some(Command::Openapi) => output::print(&crate::http::document()),

@@ -31,6 +31,17 @@ impl Form {
     }
 }
 
+/// Bytes that have no other form are acceptable.
+#[derive(Clone, Copy)]
+pub(super) struct Octets;
+
+impl<'a> FromRequest<'a> for Octets {
+    async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Octets> {
+        Ok(negotiate(request.headers(), &[(OCTETS, Octets)])
+            .map_err(|Unacceptable| Refusal::NotAcceptable(SOME_BYTES))?)
+    }
+}
+
 impl<'a> FromRequest<'a> for Coding {
     async fn from_request(request: &'a Request, _body: &mut RequestBody) -> poem::Result<Coding> {
         Ok(negotiate(request.headers(), &DOCUMENTS)
@@ -39,6 +50,7 @@ impl<'a> FromRequest<'a> for Coding {
 }
 
 const A_VALUE: &str = "this can be sent as application/octet-stream, application/json or application/msgpack";
+const SOME_BYTES: &str = "this can be sent as application/octet-stream";
 const A_DOCUMENT: &str = "this can be sent as application/json or application/msgpack";
 
 /// What a value can be sent as; of what a client wants equally, the first.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// An example of each schema that is sent as a whole.
-pub(super) fn examples() -> [(&'static str, Value); 16] {
+pub(super) fn examples() -> [(&'static str, Value); 17] {
     [
         ("Entry", json!({ "key": "greeting", "value": "hello", "version": 7, "ttl_ms": 59_874 })),
         ("Written", json!({ "key": "greeting", "version": 7, "created": true })),
@@ -16,6 +16,20 @@ pub(super) fn examples() -> [(&'static str, Value); 16] {
                 "bytes_after": 744,
                 "index": 1_000_006,
                 "snapshot_bytes": 97_517_568,
+                "duration_ms": 812,
+            }),
+        ),
+        (
+            "Snapshot",
+            json!({
+                "index": 1_000_006,
+                "term": 1,
+                "cluster": "df7f769354385397264cb15fc684211f",
+                "state_hash": "1f0c6f2b7d21b0f94b6b3a4f0c5bd6a0a1d3c7a9e2f45811",
+                "revision": 1_000_000,
+                "keys": 1_000_000,
+                "at": 1_795_475_336_791_u64,
+                "bytes": 97_517_568,
                 "duration_ms": 812,
             }),
         ),

@@ -20,6 +20,7 @@
 mod accept;
 mod answers;
 mod api;
+mod backups;
 mod batch;
 mod body;
 mod coding;

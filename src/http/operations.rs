@@ -89,6 +89,10 @@ operations! {
     GetHistory, "getHistory", false, [InvalidArgument, NotAcceptable, Unavailable];
     /// Reports requests that took long.
     GetSlow, "getSlow", false, [InvalidArgument, NotAcceptable, Unavailable];
+    /// Takes a snapshot.
+    Snapshot, "snapshot", true, [InvalidArgument, NotAcceptable, Conflict, OutOfDisk, Unavailable];
+    /// Streams a snapshot.
+    GetBackup, "getBackup", false, [InvalidArgument, NotAcceptable, Conflict, OutOfDisk, Unavailable];
     /// Changes what the node logs.
     PutLogLevel, "putLogLevel", true,
         [InvalidArgument, BodyTooLarge, UnsupportedMediaType, RequestTimeout, NotAcceptable, Overloaded, Unavailable];

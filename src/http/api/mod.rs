@@ -1,6 +1,7 @@
 //! The operations, as poem-openapi routes and documents them, in groups.
 
 mod assembly;
+mod backups;
 mod deadlines;
 mod front;
 mod keys;
