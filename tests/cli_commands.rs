@@ -123,7 +123,7 @@ fn no_server() {
         assert_eq!(said(&output), (String::new(), 4), "{command:?}: {}", complaint(&output));
         assert!(complaint(&output).contains("is the server running"), "{}", complaint(&output));
     }
-    assert_eq!(said(&program(&["get", "k", "--url", "nonsense"]).output().expect("it runs")).1, 2);
+    assert_eq!(said(&program(&["get", "k", "--url", "no sense"]).output().expect("it runs")).1, 2);
 }
 
 /// Goal: wrong usage has status 2, and no command that is not one is taken for another.

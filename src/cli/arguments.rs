@@ -10,12 +10,38 @@ use crate::raft::Lifetimes;
 
 /// A replicated in-memory key-value store. Without a command it serves.
 #[derive(Debug, Parser)]
-#[command(name = "kvorum", version, args_conflicts_with_subcommands = true)]
+#[command(name = "kvorum", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Option<Command>,
+    /// When to use colours; `auto`: on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(super) color: Colour,
     #[command(flatten)]
     pub(super) settings: Settings,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kvorum                                  run a node with its data in ./data
+  kvorum set greeting hello --ttl-ms 60000
+  kvorum get greeting
+  kvorum keys --prefix user: --long
+  kvorum batch steps.json
+  kvorum backup store.backup
+
+Client commands ask the server of --url or KVORUM_URL. Exit statuses are in the manual: kvorum man";
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Colour {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -28,8 +54,16 @@ pub(super) enum Command {
     Set(Set),
     /// Remove keys
     Del(Del),
-    /// Print the milliseconds that a key has left, or "none"
+    /// Add to a number
+    Incr(Incr),
+    /// Print the milliseconds that a key has left, or "none"; or change them
     Ttl(Ttl),
+    /// List keys
+    Keys(Keys),
+    /// Remove every key
+    Clear(Clear),
+    /// Do several steps, or none of them
+    Batch(Batch),
     /// Print figures of the node
     Stats(Server),
     /// Take a snapshot and drop the log behind it
@@ -50,6 +84,10 @@ pub(super) enum Command {
     Wal(Wal),
     /// Take a snapshot on a node, or check a snapshot file
     Snapshot(Snapshot),
+    /// Print what makes a shell complete this command line
+    Completions(Completions),
+    /// Print the manual page, or write one for each command
+    Man(Man),
 }
 
 /// Where settings come from. Each flag stands above the environment, which stands above the file.
@@ -106,8 +144,11 @@ pub(super) struct Set {
     /// The key
     pub(super) key: OsString,
     /// The value, or - to read it from standard input
-    #[arg(allow_hyphen_values = true)]
-    pub(super) value: OsString,
+    #[arg(allow_hyphen_values = true, required_unless_present = "file")]
+    pub(super) value: Option<OsString>,
+    /// Read the value from this file
+    #[arg(long, value_name = "FILE", conflicts_with = "value")]
+    pub(super) file: Option<PathBuf>,
     /// Time to live in milliseconds
     #[arg(long, value_name = "MS", conflicts_with = "keep_ttl")]
     pub(super) ttl_ms: Option<u64>,
@@ -126,8 +167,9 @@ pub(super) struct Set {
 
 #[derive(Args, Debug)]
 pub(super) struct Del {
-    /// The key
-    pub(super) key: OsString,
+    /// The keys, each removed by itself
+    #[arg(required = true, value_name = "KEY")]
+    pub(super) keys: Vec<OsString>,
     /// Remove only if the key has this version
     #[arg(long, value_name = "VERSION")]
     pub(super) if_version: Option<u64>,
@@ -136,9 +178,77 @@ pub(super) struct Del {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct Incr {
+    /// The key
+    pub(super) key: OsString,
+    /// What to add
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
+    pub(super) by: i64,
+    #[command(flatten)]
+    pub(super) server: Server,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Keys {
+    /// Only keys that begin with this
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    pub(super) prefix: OsString,
+    /// Stop after so many keys
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<u64>,
+    /// Show size, version and time to live too
+    #[arg(short, long)]
+    pub(super) long: bool,
+    /// Print the values too (with --json only)
+    #[arg(long, requires = "json")]
+    pub(super) values: bool,
+    /// How fresh the answers must be
+    #[arg(long)]
+    pub(super) consistency: Option<Consistency>,
+    #[command(flatten)]
+    pub(super) server: Server,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Clear {
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) server: Server,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Batch {
+    /// The steps as JSON: a document {"steps": [...]}, a list, or a step a line; - for standard input
+    pub(super) file: PathBuf,
+    #[command(flatten)]
+    pub(super) server: Server,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Completions {
+    /// The shell
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Man {
+    /// Write a page for each command into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 pub(super) struct Ttl {
     /// The key
     pub(super) key: OsString,
+    /// Give it so many milliseconds from now
+    #[arg(long, value_name = "MS", conflicts_with_all = ["persist", "consistency"])]
+    pub(super) set_ms: Option<u64>,
+    /// Let it stay
+    #[arg(long, conflicts_with = "consistency")]
+    pub(super) persist: bool,
     /// How fresh the answer must be
     #[arg(long)]
     pub(super) consistency: Option<Consistency>,

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::http::{Request, Response};
+use ureq::http::{Request, Response, Uri};
 use ureq::{Body, BodyReader};
 
 use super::arguments::{Consistency, Server};
@@ -52,6 +52,10 @@ impl Answer {
             return Ok(self);
         }
         let problem: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        if !problem["type"].as_str().is_some_and(|kind| kind.starts_with("urn:kvorum:error:")) {
+            let text = "answered as no Kvorum server does: is the URL right?";
+            return Err(Failure::new(Exit::Refused, format!("status {}, {text}", self.status)));
+        }
         let text = |field: &str| problem[field].as_str().map(str::to_owned);
         let code = text("code").unwrap_or_else(|| format!("status {}", self.status));
         let exit = match (code.as_str(), problem["applied"].as_str()) {
@@ -62,7 +66,14 @@ impl Answer {
         };
         let detail = text("detail").unwrap_or_else(|| "the server refused".to_owned());
         let version = problem["version"].as_u64().map(|version| format!(" (its version is {version})"));
-        Err(Failure::new(exit, format!("{detail}{} [{code}]", version.unwrap_or_default())))
+        let gone = problem["gone"]["reason"].as_str().map(|reason| {
+            format!(
+                " (it was {reason} by log entry {} at {} ms)",
+                problem["gone"]["index"], problem["gone"]["at"]
+            )
+        });
+        let more = version.or(gone).unwrap_or_default();
+        Err(Failure::new(exit, format!("{detail}{more} [{code}]")))
     }
 }
 
@@ -133,7 +144,7 @@ fn send(server: &Server, call: &Call<'_>) -> Result<Response<Body>, Failure> {
         .user_agent(concat!("kvorum/", env!("CARGO_PKG_VERSION")))
         .build()
         .new_agent();
-    let mut url = format!("{}{}", server.url.trim_end_matches('/'), call.path);
+    let mut url = base(&server.url)? + &call.path;
     for (number, (name, value)) in call.query.iter().enumerate() {
         url += &format!("{}{name}={value}", if number == 0 { '?' } else { '&' });
     }
@@ -144,7 +155,7 @@ fn send(server: &Server, call: &Call<'_>) -> Result<Response<Body>, Failure> {
     let bad_url =
         |reason: &dyn std::fmt::Display| Failure::new(Exit::Usage, format!("{}: {reason}", server.url));
     let ran = match call.method {
-        "PUT" => agent.run(request.body(call.body).map_err(|error| bad_url(&error))?),
+        "PUT" | "POST" => agent.run(request.body(call.body).map_err(|error| bad_url(&error))?),
         _ => agent.run(request.body(()).map_err(|error| bad_url(&error))?),
     };
     ran.map_err(|error| unreachable(server, call, error))
@@ -175,16 +186,43 @@ fn not_there(url: &str, error: &ureq::Error) -> Failure {
     Failure::new(Exit::Unreachable, format!("cannot reach {url}: is the server running there? ({error})"))
 }
 
+/// Scheme and address of a server, as a URL begins.
+fn base(url: &str) -> Result<String, Failure> {
+    let wrong = |what: &str| Failure::new(Exit::Usage, format!("--url {url}: {what}"));
+    let with_scheme = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+    let parsed: Uri =
+        with_scheme.parse().map_err(|_| wrong("this is no URL, such as http://127.0.0.1:8080"))?;
+    match parsed.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err(wrong("the server speaks no TLS by itself yet: use http")),
+        _ => return Err(wrong("the scheme is http")),
+    }
+    let authority = parsed.authority().ok_or_else(|| wrong("it names no host"))?;
+    let has_port = authority.as_str().rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+    if has_port && authority.port_u16().is_none_or(|port| port == 0) {
+        return Err(wrong("a port is 1 to 65535"));
+    }
+    if parsed.query().is_some() || parsed.path().trim_matches('/') != "" {
+        return Err(wrong("it ends with the port: paths are added here"));
+    }
+    Ok(format!("http://{authority}"))
+}
+
 /// The path of a key.
 pub(super) fn path(key: &OsStr, below: &str) -> String {
-    let mut path = "/v1/kv/".to_owned();
-    for &byte in key.as_bytes() {
+    format!("/v1/kv/{}{below}", encoded(key))
+}
+
+/// Bytes, percent-encoded.
+pub(super) fn encoded(bytes: &OsStr) -> String {
+    let mut text = String::new();
+    for &byte in bytes.as_bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => path.push(char::from(byte)),
-            byte => path += &format!("%{byte:02X}"),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => text.push(char::from(byte)),
+            byte => text += &format!("%{byte:02X}"),
         }
     }
-    path + below
+    text
 }
 
 /// The query that asks for a consistency.
@@ -200,6 +238,27 @@ pub(super) fn consistency(consistency: Option<Consistency>) -> Vec<(&'static str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: an address is taken as people write it, and slips are told before anything is sent.
+    #[test]
+    fn urls_are_taken_as_they_are_meant() {
+        for url in ["http://127.0.0.1:8080", "127.0.0.1:8080", "localhost", "http://[::1]:80/", "[::1]:80"] {
+            assert!(base(url).is_ok_and(|base| base.starts_with("http://")), "{url}");
+        }
+        for url in [
+            "http://h:99999",
+            "h:0",
+            "h:x",
+            "https://h",
+            "ftp://h",
+            "http://h/v1",
+            "http://h?x",
+            "",
+            "http://",
+        ] {
+            assert_eq!(base(url).expect_err(url).exit, Exit::Usage, "{url}");
+        }
+    }
 
     #[test]
     fn every_byte_of_a_key_survives_the_path() {

@@ -1,15 +1,14 @@
-//! `get`, `set`, `del`, `ttl`.
+//! `get`, `set`, `del`, `incr`, `ttl`.
 
-use std::io::{self, Read};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use super::arguments::{Del, Get, Set, Ttl};
+use serde_json::json;
+
+use super::arguments::{Del, Get, Incr, Set, Ttl};
 use super::client::{Call, call, consistency, path};
 use super::exit::{Exit, Failure};
-use super::output;
-
-/// Largest value that is read from standard input: more than any server takes.
-const MAX_INPUT_BYTES: u64 = 64 << 20;
+use super::{input, output};
 
 /// From this size on the server is asked before the value is sent.
 const ASK_FIRST_BYTES: usize = 1 << 20;
@@ -33,7 +32,11 @@ pub(super) fn get(get: &Get) -> Result<Exit, Failure> {
 
 /// Writes a value.
 pub(super) fn set(set: &Set) -> Result<Exit, Failure> {
-    let value = if set.value == "-" { standard_input()? } else { set.value.as_bytes().to_vec() };
+    let value = match (&set.file, &set.value) {
+        (Some(file), _) => input::file(file)?,
+        (None, Some(value)) if value == "-" => input::standard()?,
+        (None, value) => value.as_deref().unwrap_or_default().as_bytes().to_vec(),
+    };
     let mut headers = vec![("Content-Type", "application/octet-stream".to_owned())];
     if value.len() >= ASK_FIRST_BYTES {
         headers.push(("Expect", "100-continue".to_owned()));
@@ -53,18 +56,56 @@ pub(super) fn set(set: &Set) -> Result<Exit, Failure> {
     output::line(&format!("{verb}, version {}", written["version"]))
 }
 
-/// Removes a key.
+/// Removes keys. It is a negative answer if none of them was there.
 pub(super) fn del(del: &Del) -> Result<Exit, Failure> {
-    let headers = del.if_version.map(|version| ("If-Match", format!("\"{version}\""))).into_iter().collect();
-    let request = Call { method: "DELETE", path: path(&del.key, ""), headers, ..Call::default() };
-    call(&del.server, &request)?.success()?;
-    output::line(if del.server.json { r#"{"deleted":true}"# } else { "deleted" })
+    if del.if_version.is_some() && del.keys.len() > 1 {
+        return Err(Failure::new(Exit::Usage, "--if-version goes with one key"));
+    }
+    let mut deleted = 0;
+    for key in &del.keys {
+        match remove(del, key) {
+            Ok(()) => deleted += 1,
+            Err(Failure { exit: Exit::Negative, .. }) if del.keys.len() > 1 => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    let exit = if deleted == 0 { Exit::Negative } else { Exit::Done };
+    match (del.server.json, del.keys.len()) {
+        (true, 1) => output::line(r#"{"deleted":true}"#)?,
+        (true, _) => output::line(&json!({ "deleted": deleted }).to_string())?,
+        (false, 1) => output::line("deleted")?,
+        (false, of) => output::line(&format!("{deleted} of {of} deleted"))?,
+    };
+    Ok(exit)
 }
 
-/// Prints how long a key has left.
+fn remove(del: &Del, key: &OsStr) -> Result<(), Failure> {
+    let headers = del.if_version.map(|version| ("If-Match", format!("\"{version}\""))).into_iter().collect();
+    let request = Call { method: "DELETE", path: path(key, ""), headers, ..Call::default() };
+    call(&del.server, &request)?.success().map(|_| ())
+}
+
+/// Adds to a number.
+pub(super) fn incr(incr: &Incr) -> Result<Exit, Failure> {
+    let body = json!({ "by": incr.by }).to_string().into_bytes();
+    let headers = vec![("Content-Type", "application/json".to_owned())];
+    let path = path(&incr.key, "/incr");
+    let request = Call { method: "POST", path, headers, body: &body, ..Call::default() };
+    let sum = call(&incr.server, &request)?.success()?.json()?;
+    output::line(&if incr.server.json { sum.to_string() } else { sum["value"].to_string() })
+}
+
+/// Prints how long a key has left, or changes it.
 pub(super) fn ttl(ttl: &Ttl) -> Result<Exit, Failure> {
-    let query = consistency(ttl.consistency);
-    let request = Call { method: "GET", path: path(&ttl.key, "/ttl"), query, ..Call::default() };
+    let body =
+        ttl.set_ms.map(|ttl_ms| json!({ "ttl_ms": ttl_ms }).to_string().into_bytes()).unwrap_or_default();
+    let (method, headers) = match (ttl.set_ms, ttl.persist) {
+        (Some(_), _) => ("PUT", vec![("Content-Type", "application/json".to_owned())]),
+        (None, true) => ("DELETE", Vec::new()),
+        (None, false) => ("GET", Vec::new()),
+    };
+    let (path, query) = (path(&ttl.key, "/ttl"), consistency(ttl.consistency));
+    let request = Call { method, path, query, headers, body: &body, ..Call::default() };
     let countdown = call(&ttl.server, &request)?.success()?.json()?;
     if ttl.server.json {
         return output::line(&countdown.to_string());
@@ -73,17 +114,4 @@ pub(super) fn ttl(ttl: &Ttl) -> Result<Exit, Failure> {
         Some(ttl_ms) => output::line(&ttl_ms.to_string()),
         None => output::line("none"),
     }
-}
-
-fn standard_input() -> Result<Vec<u8>, Failure> {
-    let mut value = Vec::new();
-    io::stdin()
-        .lock()
-        .take(MAX_INPUT_BYTES + 1)
-        .read_to_end(&mut value)
-        .map_err(|error| Failure::new(Exit::Io, format!("cannot read standard input: {error}")))?;
-    if value.len() as u64 > MAX_INPUT_BYTES {
-        return Err(Failure::new(Exit::Refused, format!("a value has at most {MAX_INPUT_BYTES} bytes")));
-    }
-    Ok(value)
 }

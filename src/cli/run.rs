@@ -4,12 +4,13 @@ use clap::Parser;
 
 use super::arguments::{Arguments, Command};
 use super::exit::{Exit, Failure};
-use super::{backup, bench, files, keys, node, output, serve, settings};
+use super::{backup, bench, files, generate, keys, many, node, output, serve, settings};
 
 /// Runs the command line of this process and says how it ended.
 #[expect(clippy::print_stderr, reason = "this is where the program says why it failed")]
 pub fn run() -> Exit {
     let arguments = Arguments::parse();
+    output::choose_colours(arguments.color);
     match dispatch(arguments) {
         Ok(exit) => exit,
         Err(Failure { exit, message }) => {
@@ -26,7 +27,11 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Some(Command::Get(get)) => keys::get(&get),
         Some(Command::Set(set)) => keys::set(&set),
         Some(Command::Del(del)) => keys::del(&del),
+        Some(Command::Incr(incr)) => keys::incr(&incr),
         Some(Command::Ttl(ttl)) => keys::ttl(&ttl),
+        Some(Command::Keys(keys)) => many::keys(&keys),
+        Some(Command::Clear(clear)) => many::clear(&clear),
+        Some(Command::Batch(batch)) => many::batch(&batch),
         Some(Command::Stats(server)) => node::stats(&server),
         Some(Command::Compact(server)) => node::compact(&server),
         Some(Command::Bench(options)) => bench::run(&options),
@@ -37,5 +42,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Some(Command::Openapi) => output::print(&crate::http::document()),
         Some(Command::Wal(wal)) => files::wal(&wal),
         Some(Command::Snapshot(snapshot)) => files::snapshot(&snapshot),
+        Some(Command::Completions(completions)) => generate::completions(&completions),
+        Some(Command::Man(man)) => generate::man(&man),
     }
 }

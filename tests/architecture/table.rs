@@ -58,6 +58,8 @@ pub(crate) const HOMES: &[Home] = &[
     Home { name: "base64", places: &["http/"] },
     Home { name: "bytes", places: ANYWHERE },
     Home { name: "clap", places: &["cli/"] },
+    Home { name: "clap_complete", places: &["cli/"] },
+    Home { name: "clap_mangen", places: &["cli/"] },
     Home { name: "config", places: &["config/"] },
     Home { name: "crc32c", places: &["wal/", "raft/"] },
     Home { name: "futures_util", places: ANYWHERE },
