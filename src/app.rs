@@ -134,9 +134,11 @@ async fn run(config: Config, raft: Handle) -> Result<(), Error> {
             return Err(error);
         }
     };
+    // Before anybody is told, so that who hears of it finds it so.
+    gate.drain();
     tracing::info!(signal, "stopping");
     tokio::select! {
-        stopped = stop(&config, &gate, &tasks, node, history) => stopped,
+        stopped = stop(&config, &tasks, node, history) => stopped,
         _ = signals.next() => Err(Error::Interrupted),
     }
 }
@@ -187,15 +189,8 @@ fn open(config: &Config, raft: &Handle, disk: &Arc<dyn Disk>) -> JoinHandle<Resu
     }))
 }
 
-async fn stop(
-    config: &Config,
-    gate: &Gate,
-    tasks: &Tasks,
-    node: Node,
-    history: History,
-) -> Result<(), Error> {
+async fn stop(config: &Config, tasks: &Tasks, node: Node, history: History) -> Result<(), Error> {
     let deadline = Instant::now() + config.shutdown.deadline;
-    gate.drain();
     tokio::time::sleep(config.shutdown.drain).await;
     let requests = deadline - CLOSING.min(config.shutdown.deadline / 2);
     if !tasks.stop(requests).await {

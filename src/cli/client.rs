@@ -202,7 +202,7 @@ fn base(url: &str) -> Result<String, Failure> {
     if has_port && authority.port_u16().is_none_or(|port| port == 0) {
         return Err(wrong("a port is 1 to 65535"));
     }
-    if parsed.query().is_some() || parsed.path().trim_matches('/') != "" {
+    if parsed.query().is_some() || !parsed.path().trim_matches('/').is_empty() {
         return Err(wrong("it ends with the port: paths are added here"));
     }
     Ok(format!("http://{authority}"))
