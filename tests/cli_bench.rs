@@ -150,7 +150,8 @@ fn the_server_goes_away() {
     assert!(complaint(&output).contains("went away"), "{}", complaint(&output));
     let report: Value =
         serde_json::from_slice(&output.stdout).expect("what was measured is printed all the same");
-    assert!(number(&report, "/succeeded") > 100 && number(&report, "/refused_connections") > 0, "{report}");
+    // The last few were written, and their answers lost.
+    assert!(number(&report, "/succeeded") > 90 && number(&report, "/refused_connections") > 0, "{report}");
 }
 
 /// Goal: a run without any success has failed, and says with what.
