@@ -12,19 +12,20 @@ use super::gate::Gate;
 use super::operations;
 use super::refusal::status;
 use crate::clock::SystemClock;
-use crate::disk::Faulty;
+use crate::disk::{Disk, Faulty};
 use crate::model::Settings;
 use crate::raft::{Config, Node, Options, SnapshotConfig};
 use crate::service::{Code, Consistency, Kv};
 use crate::{service, wal};
 
+mod codes;
+
 fn client(gate: &Arc<Gate>) -> TestClient<Face> {
     TestClient::new(Face::new(Arc::clone(gate), Consistency::Linearizable, Duration::from_secs(10)))
 }
 
-/// A node on a disk in memory.
-async fn node(seed: Settings) -> Node {
-    let options = Options {
+fn options(seed: Settings, disk: Arc<dyn Disk>) -> Options {
+    Options {
         data_dir: PathBuf::from("/data"),
         raft: Config::default(),
         wal: wal::Config { segment_bytes: 1 << 20, ..wal::Config::default() },
@@ -33,8 +34,13 @@ async fn node(seed: Settings) -> Node {
         seed,
         restore_from: None,
         clock: Arc::new(SystemClock),
-        disk: Arc::new(Faulty::new()),
-    };
+        disk,
+    }
+}
+
+/// A node on a disk in memory.
+async fn node(seed: Settings) -> Node {
+    let options = options(seed, Arc::new(Faulty::new()));
     Node::open(options).await.expect("a node on a disk in memory opens")
 }
 
