@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::api::{Api, api};
 use super::batch::MAX_BATCH_BYTES;
 use super::examples::examples;
+use super::links;
 use super::operations;
 use super::refusal::{PROBLEM, problem, status};
 use super::schemas;
@@ -53,7 +54,13 @@ pub fn document() -> String {
 pub(super) fn page() -> String {
     let service = documented();
     let bare = service.spec();
-    service.swagger_ui_html().replace(&bare, &completed(&bare))
+    let html = service.swagger_ui_html().replace(&bare, &completed(&bare));
+    // An empty icon, so that browsers do not ask for one.
+    html.replacen(
+        "<title>Swagger UI</title>",
+        "<title>Kvorum API</title><link rel=\"icon\" href=\"data:,\">",
+        1,
+    )
 }
 
 /// A service that is never asked: its document does not depend on a node.
@@ -71,6 +78,7 @@ fn completed(bare: &str) -> String {
     let paths = document["paths"].as_object_mut().expect("a document has paths");
     for operation in paths.values_mut().filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
         complete(operation, &schemas);
+        links::complete(operation);
     }
     let mut text = serde_json::to_string_pretty(&document).expect("a JSON value can be written");
     text.push('\n');

@@ -12,6 +12,7 @@ use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Result};
 use super::accept::Form;
 use super::api::{self, Api, api};
 use super::coding::JSON;
+use super::docs::Page;
 use super::document::{document, page, service};
 use super::gate::Gate;
 use super::params::{KEYS, key};
@@ -32,7 +33,7 @@ pub(super) struct Face {
     api: BoxEndpoint<'static>,
     routes: Routes,
     document: OnceLock<Bytes>,
-    page: OnceLock<Bytes>,
+    page: OnceLock<Page>,
 }
 
 impl Face {
@@ -66,20 +67,21 @@ impl Face {
 
     /// The document and its page, which are made when they are first asked for.
     fn documents(&self, request: &Request) -> Option<Result<Response, Refusal>> {
-        let (content, content_type) = match request.uri().path() {
-            DOCUMENT => (self.document.get_or_init(|| document().into()), JSON),
-            PAGE => (self.page.get_or_init(|| page().into()), "text/html; charset=utf-8"),
-            _ => return None,
-        };
+        let path = request.uri().path();
+        if path != DOCUMENT && path != PAGE {
+            return None;
+        }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Some(Err(Refusal::MethodNotAllowed { allow: "GET, HEAD".to_owned() }));
         }
         if request.uri().query().is_some_and(|query| !query.is_empty()) {
             return Some(Err(Refusal::invalid("unknown query parameter; this path knows none")));
         }
-        let content_type = HeaderValue::from_static(content_type);
-        let response = Response::builder().header(header::CONTENT_TYPE, content_type);
-        Some(Ok(response.body(content.clone())))
+        if path == PAGE {
+            return Some(Ok(self.page.get_or_init(|| Page::new(page())).response()));
+        }
+        let response = Response::builder().header(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+        Some(Ok(response.body(self.document.get_or_init(|| document().into()).clone())))
     }
 
     /// What an error of poem, or of a handler in poem's clothes, says in our words.
@@ -111,7 +113,13 @@ impl Endpoint for Face {
             Some(segment) => self.plain_read(segment).await,
             None => self.routed(request).await,
         };
-        Ok(answer.unwrap_or_else(|refusal| refusal.response(write)))
+        let mut response = answer.unwrap_or_else(|refusal| refusal.response(write));
+        let headers = response.headers_mut();
+        // Values are whatever clients stored: no browser may take one for a page or a script.
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        // What a key holds is for who asked, and may be another thing a moment later.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
     }
 }
 

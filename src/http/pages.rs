@@ -80,7 +80,11 @@ impl Parameter for Prefix {
     }
 
     fn parse(request: &Request, name: &str) -> Result<Prefix, Refusal> {
-        Ok(Prefix(query_bytes(request, name)?.unwrap_or_default()))
+        let prefix = query_bytes(request, name)?.unwrap_or_default();
+        if prefix.len() > MAX_KEY_BYTES {
+            return Err(Refusal::invalid(format!("{name} has at most {MAX_KEY_BYTES} bytes, as a key has")));
+        }
+        Ok(Prefix(prefix))
     }
 }
 

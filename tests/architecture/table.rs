@@ -88,6 +88,7 @@ pub(crate) const HOMES: &[Home] = &[
     Home { name: "rustix", places: &["disk/", "clock.rs", "app.rs"] },
     Home { name: "serde", places: &["cli/", "config/", "history/", "http/", "raft/", "ui/"] },
     Home { name: "serde_json", places: &["cli/", "history/", "http/", "raft/", "ui/"] },
+    Home { name: "sha2", places: &["auth/", "http/"] },
     Home { name: "siphasher", places: &["store/"] },
     Home { name: "sled", places: &["history/"] },
     Home { name: "strsim", places: &["config/"] },
