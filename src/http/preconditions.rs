@@ -4,7 +4,7 @@ use poem::http::{HeaderName, header};
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchema};
 
-use super::params::{Parameter, number};
+use super::params::Parameter;
 use super::refusal::Refusal;
 use crate::model::{Condition, Version};
 
@@ -127,8 +127,11 @@ pub(super) fn condition(if_match: IfMatch, if_none_match: IfNoneMatch) -> Result
     }
 }
 
+/// A number of up to 20 digits is a version, though one beyond 64 bits is that of no key.
 fn quoted_version(tag: &str) -> Option<Version> {
-    tag.strip_prefix('"')?.strip_suffix('"').and_then(number).map(Version)
+    let digits = tag.strip_prefix('"')?.strip_suffix('"')?;
+    let is_number = (1..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| Version(digits.parse().unwrap_or(u64::MAX)))
 }
 
 fn single<'a>(request: &'a Request, name: &HeaderName) -> Result<Option<&'a str>, Refusal> {

@@ -1,10 +1,11 @@
 //! Why keys are gone: a bounded memory of recent removals, filled by apply.
 //!
 //! ```text
-//! records   | .. | 41: hash, index, at, reason | 42 | 43 | ..    a ring of CAPACITY, the oldest is overwritten
-//!                    ^
-//! newest    hash of a key -> its latest record
+//! table   SETS sets of WAYS records {tag, reason, index, at}; the hash of a key names its set and gives its tag
 //! ```
+//!
+//! A removal takes the place of an older one of the same key, or else of the oldest in its set: one stretch of memory is
+//! touched and nothing is allocated. So it is the oldest of a set that is forgotten, and not quite the oldest of all.
 //!
 //! It holds hashes of keys, not keys: 64 bits under a seed of this process, so that two keys are taken for each other
 //! once in 2^64 pairs, and only in a remark on a key that is absent anyway. It is this node's own, is not in snapshots,
@@ -13,7 +14,6 @@
 //! A FLUSHALL names no keys, as its work is bounded. Those that it removed are noted while the old keyspace is freed;
 //! if a snapshot was under way, which then owns the old keyspace, they are not noted.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use parking_lot::Mutex;
@@ -21,8 +21,14 @@ use parking_lot::Mutex;
 use crate::model::{Key, Reason, Timestamp};
 use crate::store::{Effects, Garbage};
 
-/// Removals that are remembered: 32 bytes each, and as much again in the map.
-const CAPACITY: usize = 65_536;
+/// Sets of records. A power of two.
+const SETS: usize = 1 << 14;
+
+/// Records in a set: 8 of 32 bytes lie in four lines of the cache.
+const WAYS: usize = 8;
+
+/// Removals that are remembered: 4 MiB of them.
+const CAPACITY: usize = SETS * WAYS;
 
 /// Why and when a key went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,18 +42,21 @@ pub struct Gone {
 }
 
 /// The recent removals.
-#[derive(Default)]
 pub struct Removals {
-    ring: Mutex<Ring>,
+    table: Mutex<Vec<[Option<Record>; WAYS]>>,
     hasher: RandomState,
 }
 
-#[derive(Default)]
-struct Ring {
-    records: Vec<(u64, Gone)>,
-    /// Where the next record goes, once the ring is full.
-    next: usize,
-    newest: HashMap<u64, u32>,
+#[derive(Clone, Copy)]
+struct Record {
+    hash: u64,
+    gone: Gone,
+}
+
+impl Default for Removals {
+    fn default() -> Removals {
+        Removals { table: Mutex::default(), hasher: RandomState::new() }
+    }
 }
 
 impl Removals {
@@ -61,50 +70,52 @@ impl Removals {
         for garbage in effects.garbage.iter().filter(|garbage| garbage.is_small()) {
             self.note_cleared(garbage, index, at);
         }
-        let mut ring = self.ring.lock();
+        let mut table = self.table.lock();
         for removal in removals.filter(|removal| !removal.key.is_empty()) {
             let gone = Gone { reason: removal.reason, index: removal.position, at };
-            ring.push(self.hasher.hash_one(removal.key), gone);
+            put(&mut table, self.hasher.hash_one(removal.key), gone);
         }
     }
 
     /// Notes the keys of what a FLUSHALL at `index` gave up. Takes as long as there are keys: [`Removals::note`] does it
     /// only for small garbage.
     pub(super) fn note_cleared(&self, garbage: &Garbage, index: u64, at: Timestamp) {
-        let mut ring = self.ring.lock();
+        let mut table = self.table.lock();
         garbage.visit_keys(CAPACITY / 2, &mut |key| {
-            ring.push(self.hasher.hash_one(key), Gone { reason: Reason::Cleared, index, at });
+            put(&mut table, self.hasher.hash_one(key), Gone { reason: Reason::Cleared, index, at });
         });
     }
 
     /// Why a key went last, if it is remembered.
     pub fn find(&self, key: &Key) -> Option<Gone> {
         let hash = self.hasher.hash_one(key.as_bytes());
-        let ring = self.ring.lock();
-        let at = *ring.newest.get(&hash)?;
-        ring.records.get(at as usize).map(|(_, gone)| *gone)
+        let table = self.table.lock();
+        let records = table.get(set_of(hash))?;
+        records.iter().flatten().find(|record| record.hash == hash).map(|record| record.gone)
     }
 }
 
-impl Ring {
-    fn push(&mut self, hash: u64, gone: Gone) {
-        let newest = self.newest.get(&hash).and_then(|&at| self.records.get(at as usize));
-        // What is noted late, off the apply thread, must not hide what happened since.
-        if newest.is_some_and(|(_, newest)| newest.index > gone.index) {
-            return;
-        }
-        if self.records.len() < CAPACITY {
-            self.newest.insert(hash, self.records.len() as u32);
-            self.records.push((hash, gone));
-            return;
-        }
-        let at = self.next;
-        self.next = (at + 1) % CAPACITY;
-        let (forgotten, _) = std::mem::replace(&mut self.records[at], (hash, gone));
-        if self.newest.get(&forgotten) == Some(&(at as u32)) {
-            self.newest.remove(&forgotten);
-        }
-        self.newest.insert(hash, at as u32);
+fn set_of(hash: u64) -> usize {
+    hash as usize & (SETS - 1)
+}
+
+/// Notes a removal. What is noted late, off the apply thread, must not hide what happened since.
+fn put(table: &mut Vec<[Option<Record>; WAYS]>, hash: u64, gone: Gone) {
+    if table.is_empty() {
+        // Most nodes remove nothing for long: the memory is taken when it is first needed.
+        table.resize(SETS, [None; WAYS]);
+    }
+    let Some(set) = table.get_mut(set_of(hash)) else { return };
+    let of_key = set.iter().position(|record| record.is_some_and(|record| record.hash == hash));
+    let is_older = |a: &Option<Record>, b: &Option<Record>| {
+        a.map(|record| record.gone.index).cmp(&b.map(|record| record.gone.index))
+    };
+    let oldest = || set.iter().enumerate().min_by(|(_, a), (_, b)| is_older(a, b)).map(|(at, _)| at);
+    let Some(at) = of_key.or_else(oldest) else { return };
+    if let Some(place) = set.get_mut(at)
+        && place.is_none_or(|record| record.gone.index <= gone.index)
+    {
+        *place = Some(Record { hash, gone });
     }
 }
 
@@ -121,7 +132,7 @@ mod tests {
     }
 
     fn push(removals: &Removals, n: u64, gone: Gone) {
-        removals.ring.lock().push(removals.hasher.hash_one(key(n).as_bytes()), gone);
+        put(&mut removals.table.lock(), removals.hasher.hash_one(key(n).as_bytes()), gone);
     }
 
     /// Goal: the latest reason of each key is told, and never that of another key.
@@ -138,21 +149,26 @@ mod tests {
         assert_eq!(removals.find(&key(1)), Some(gone(Reason::Deleted, 7)), "noted late");
     }
 
-    /// Goal: memory is bounded: the oldest removals are forgotten, and the map shrinks with them.
+    /// Goal: memory is bounded, recent removals are remembered, and old ones make room for them.
     #[test]
-    fn the_oldest_is_forgotten() {
+    fn old_removals_make_room_for_recent_ones() {
+        assert_eq!(size_of::<[Option<Record>; WAYS]>() * SETS, 4 << 20);
         let removals = Removals::default();
-        let last = 3 * CAPACITY as u64;
+        let last = 8 * CAPACITY as u64;
         for n in 0..=last {
             // Every second time it is the same key.
             push(&removals, if n % 2 == 0 { n } else { 1 }, gone(Reason::Evicted, n));
         }
-        let ring = removals.ring.lock();
-        assert_eq!(ring.records.len(), CAPACITY);
-        assert_eq!(ring.newest.len(), CAPACITY / 2 + 1);
-        drop(ring);
-        assert_eq!(removals.find(&key(0)), None);
+        assert_eq!(removals.table.lock().len(), SETS);
         assert_eq!(removals.find(&key(last)), Some(gone(Reason::Evicted, last)));
         assert_eq!(removals.find(&key(1)), Some(gone(Reason::Evicted, last - 1)));
+        let remembered = |from: u64, to: u64| {
+            let there = (from..to).filter(|n| n % 2 == 0 && removals.find(&key(*n)).is_some()).count();
+            there as f64 / ((to - from) / 2) as f64
+        };
+        let recent = remembered(last - CAPACITY as u64, last);
+        assert!(recent > 0.99, "of half as many as there is room for, {recent} are remembered");
+        let old = remembered(0, CAPACITY as u64);
+        assert!(old < 0.01, "of what was removed long ago, {old} are remembered");
     }
 }
