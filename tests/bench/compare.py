@@ -6,335 +6,32 @@ are left out with a note; nothing is installed here.
 """
 
 import argparse
-import http.client
 import json
 import os
 import pathlib
 import re
-import shutil
-import signal
-import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-MILLION = 1_000_000
-START_TIMEOUT_S = 120
-TTL_MS = 86_400_000
-VALUE_BYTES = 64
-
-
-def note(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def row(what, ours, peer, ratio, goal, method):
-    print(f"| {what} | {ours} | {peer} | {ratio:.2f} | {goal} | {method} |", flush=True)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def key_of(number):
-    return b"key:%012d" % number
-
-
-def value_of(number):
-    return b"%016d" % number * (VALUE_BYTES // 16)
-
-
-# === Servers
-
-
-class Server:
-    """A process with a port of 127.0.0.1 and a directory of its own, ended with the `with` block."""
-
-    name = ""
-
-    def settle(self):
-        """Whatever lets the server's memory come to rest before it is measured."""
-
-    def __init__(self, directory):
-        self.directory = pathlib.Path(directory)
-        self.port = free_port()
-        self.process = None
-
-    def command(self):
-        """The command line and the environment to add."""
-        raise NotImplementedError
-
-    def is_ready(self):
-        raise NotImplementedError
-
-    def start(self):
-        """Starts the process and returns how many seconds passed until it was ready."""
-        command, environment = self.command()
-        log = open(self.directory / f"{self.name}.log", "ab")
-        started = time.monotonic()
-        self.process = subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.directory, env=os.environ | environment
-        )
-        while True:
-            try:
-                if self.is_ready():
-                    return time.monotonic() - started
-            except (OSError, http.client.HTTPException):
-                pass
-            if self.process.poll() is not None:
-                tail = (self.directory / f"{self.name}.log").read_text(errors="replace")[-2000:]
-                raise SystemExit(f"{self.name} ended with {self.process.returncode}:\n{tail}")
-            if time.monotonic() - started > START_TIMEOUT_S:
-                raise SystemExit(f"{self.name} was not ready within {START_TIMEOUT_S} s")
-            time.sleep(0.005)
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(timeout=START_TIMEOUT_S)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-    def resident_bytes(self):
-        """Resident memory, once it has not moved by more than 1 % for two seconds."""
-        before = 0
-        for _ in range(30):
-            status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-            now = int(re.search(r"^VmRSS:\s+(\d+) kB", status, re.M)[1]) * 1024
-            if before and abs(now - before) < before / 100:
-                return now
-            before = now
-            time.sleep(2)
-        raise SystemExit(f"the memory of {self.name} does not settle")
-
-
-class Kvorum(Server):
-    """Everything that knows Kvorum's command line, settings and paths."""
-
-    name = "kvorum"
-
-    def command(self):
-        settings = {
-            "KVORUM_HTTP__LISTEN": f"127.0.0.1:{self.port}",
-            "KVORUM_DATA__DIR": str(self.directory / "data"),
-            "KVORUM_LOG__LEVEL": "warn",
-            # Snapshots are taken when the comparison asks for one, not in the middle of another measurement.
-            "KVORUM_SNAPSHOT__EVERY_BYTES": str(1 << 40),
-            "KVORUM_SNAPSHOT__EVERY_ENTRIES": str(1 << 40),
-        }
-        return [str(build_kvorum()), "serve"], settings
-
-    def call(self, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_TIMEOUT_S)
-        try:
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
-
-    def is_ready(self):
-        return self.call("GET", "/readyz")[0] == 200
-
-    def count(self):
-        return json.loads(self.call("GET", "/v1/stats")[1])["store"]["keys"]
-
-    def settle(self):
-        """Purges the log, whose index in memory (32 bytes an entry, bounded by wal.keep_bytes) is no part of a key, and
-        gives the allocator time to return what it freed."""
-        self.snapshot()
-        time.sleep(2)
-
-    def snapshot(self):
-        status, body = self.call("POST", "/v1/admin/compact")
-        if status >= 300:
-            raise SystemExit(f"compact: {status} {body!r}")
-
-    def fill(self, first, last, ttl):
-        query = b"?ttl_ms=%d" % TTL_MS if ttl else b""
-        head = b" HTTP/1.1\r\nHost: k\r\nContent-Length: %d\r\n\r\n" % VALUE_BYTES
-
-        def request(number):
-            return b"PUT /v1/kv/" + key_of(number) + query + head + value_of(number)
-
-        def answered(text):
-            good = text.count(b"HTTP/1.1 20")
-            if good != text.count(b"HTTP/1.1 "):
-                raise SystemExit(f"kvorum refused a write: {text[:500]!r}")
-            return good
-
-        fill(self.port, first, last, request, answered)
-
-
-class Redis(Server):
-    name = "redis-server"
-
-    def command(self):
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
-        return [self.name, *options, "--save", "", "--appendonly", "no"], {}
-
-    def call(self, *words):
-        with socket.create_connection(("127.0.0.1", self.port), timeout=START_TIMEOUT_S) as connection:
-            connection.sendall(resp(*words))
-            return connection.makefile("rb").readline().strip()
-
-    def is_ready(self):
-        return self.call(b"PING") == b"+PONG"  # -LOADING until the file is read
-
-    def count(self):
-        return int(self.call(b"DBSIZE")[1:])
-
-    def snapshot(self):
-        if self.call(b"SAVE") != b"+OK":
-            raise SystemExit(f"{self.name}: SAVE failed")
-
-    def stop(self):
-        try:
-            self.call(b"SHUTDOWN", b"NOSAVE")
-        except OSError:
-            pass
-        self.process.wait(timeout=START_TIMEOUT_S)
-
-    def fill(self, first, last, ttl):
-        lifetime = [b"PX", b"%d" % TTL_MS] if ttl else []
-
-        def request(number):
-            return resp(b"SET", key_of(number), value_of(number), *lifetime)
-
-        def answered(text):
-            if b"-" in text:
-                raise SystemExit(f"{self.name} refused a write: {text[:500]!r}")
-            return text.count(b"+OK\r\n")
-
-        fill(self.port, first, last, request, answered)
-
-
-class Valkey(Redis):
-    name = "valkey-server"
-
-
-class BareHyper(Server):
-    """The server of hyper_bare.rs: hyper with a constant answer."""
-
-    name = "hyper_bare"
-
-    def command(self):
-        return [str(build_hyper()), f"127.0.0.1:{self.port}"], {}
-
-    def is_ready(self):
-        with socket.create_connection(("127.0.0.1", self.port)):
-            return True
-
-
-def resp(*words):
-    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
-
-
-def peers():
-    found = [peer for peer in (Redis, Valkey) if shutil.which(peer.name)]
-    for peer in (Redis, Valkey):
-        if peer not in found:
-            note(f"{peer.name} is not installed and left out")
-    return found
-
-
-# === Load
-
-CONNECTIONS = 64
-PIPELINE = 32
-
-
-def fill(port, first, last, request, answered):
-    """Sends the requests of all numbers over many connections, pipelined, and waits for every answer."""
-    failures = []
-
-    def work(numbers):
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=START_TIMEOUT_S) as connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                for start in range(0, len(numbers), PIPELINE):
-                    batch = numbers[start : start + PIPELINE]
-                    connection.sendall(b"".join(map(request, batch)))
-                    receive(connection, len(batch), answered)
-        except BaseException as failure:  # a thread's exit does not end the program
-            failures.append(failure)
-
-    shares = [range(first + share, last, CONNECTIONS) for share in range(CONNECTIONS)]
-    threads = [threading.Thread(target=work, args=(share,)) for share in shares]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise SystemExit(f"filling failed: {failures[0]!r}")
-
-
-def receive(connection, count, answered):
-    text = b""
-    while answered(text) < count:
-        part = connection.recv(1 << 16)
-        if not part:
-            raise SystemExit(f"connection closed after {text[-500:]!r}")
-        text += part
-
-
-def wrk(url, seconds, *, connections=32, script=None):
-    """Requests per second, and the p99 of the latency in milliseconds."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
-    if script:
-        command += ["-s", str(script)]
-    output = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
-    errors = re.search(r"Socket errors: (.*)|Non-2xx or 3xx responses: (.*)", output)
-    if errors:
-        raise SystemExit(f"wrk {url}: {errors[0]}")
-    amount, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)\b", output).groups()
-    per_second = float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1])
-    return per_second, float(amount) * {"us": 0.001, "ms": 1, "s": 1000}[unit]
-
-
-# === Builds
-
-
-def built(kind, name):
-    """Builds a target in release mode and returns the path of its program."""
-    command = ["cargo", "build", "--release", "--locked", f"--{kind}", name, "--message-format=json"]
-    output = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
-    for line in reversed(output.splitlines()):
-        message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] == name:
-            return pathlib.Path(message["executable"])
-    raise SystemExit(f"cargo built no {name}")
-
-
-programs = {}
-
-
-def build_kvorum():
-    if "kvorum" not in programs:
-        programs["kvorum"] = built("bin", "kvorum")
-    return programs["kvorum"]
-
-
-def build_hyper():
-    if "hyper" not in programs:
-        programs["hyper"] = built("bench", "hyper_bare")
-    return programs["hyper"]
-
-
-# === Comparisons
+from rig import (
+    MILLION,
+    VALUE_BYTES,
+    BareHyper,
+    Kvorum,
+    Redis,
+    build_kvorum,
+    http_connection,
+    key_of,
+    note,
+    peers,
+    programs,
+    row,
+    value_of,
+    wrk,
+)
 
 
 def memory(options):
@@ -387,29 +84,52 @@ def restart(options):
         row(f"restart vs {peer.name}", f"{ours:.2f} s", f"{theirs:.2f} s", ours / theirs, goal, method)
 
 
-def get(options):
-    """HTTP GET of a 64-byte value against hyper with a constant answer, in turns."""
-    with tempfile.TemporaryDirectory(dir=options.dir) as directory:
-        with Kvorum(directory) as kvorum, BareHyper(directory) as hyper:
-            kvorum.fill(0, 1000, False)
-            path = "/v1/kv/" + key_of(7).decode()
-            ours, theirs = [], []
-            for _ in range(options.rounds):
-                theirs.append(wrk(f"http://127.0.0.1:{hyper.port}{path}", options.seconds)[0])
-                ours.append(wrk(f"http://127.0.0.1:{kvorum.port}{path}", options.seconds)[0])
-            note(f"kvorum {ours}, hyper {theirs}")
-    ours, theirs = statistics.median(ours), statistics.median(theirs)
-    method = f"wrk, 1 thread, 32 connections, {options.rounds} x {options.seconds} s in turns, medians"
-    row("HTTP GET vs bare hyper", f"{ours:.0f}/s", f"{theirs:.0f}/s", ours / theirs, ">= 0.8", method)
-
-
-# Overwrites random keys of those that `fill` wrote.
+# Writes random keys of those that `fill` wrote.
 PUT_SCRIPT = """
 request = function()
   local key = string.format("/v1/kv/key:%%012d", math.random(0, %d))
   return wrk.format("PUT", key, nil, string.rep("v", 64))
 end
 """
+
+
+def in_turns(servers, options, path, script=None):
+    """Requests per second and processor time per request in microseconds of each server, the medians of rounds in turns."""
+    rates, costs = [[] for _ in servers], [[] for _ in servers]
+    for _ in range(options.rounds):
+        for number, server in enumerate(servers):
+            before = server.cpu_seconds()
+            rate = wrk(f"http://127.0.0.1:{server.port}{path}", options.seconds, script=script)[0]
+            rates[number].append(rate)
+            costs[number].append((server.cpu_seconds() - before) / (rate * options.seconds) * 1e6)
+    note(f"rates {rates}, microseconds of processor time {costs}")
+    return [(statistics.median(rate), statistics.median(cost)) for rate, cost in zip(rates, costs)]
+
+
+def http(options):
+    """HTTP GET and PUT of 64-byte values against hyper with a constant answer, in turns."""
+    method = f"wrk, 1 thread, 32 connections, {options.rounds} x {options.seconds} s in turns, medians"
+
+    def report(what, ours, theirs, goal):
+        row(what, f"{ours[0]:.0f}/s", f"{theirs[0]:.0f}/s", ours[0] / theirs[0], goal, method)
+        row(f"{what}: processor time", f"{ours[1]:.1f} us", f"{theirs[1]:.1f} us", ours[1] / theirs[1], "reported", method)
+
+    interval = {"KVORUM_WAL__DURABILITY": "interval"}
+    with (
+        tempfile.TemporaryDirectory(dir=options.dir) as directory,
+        tempfile.TemporaryDirectory(dir=options.dir) as other,
+        Kvorum(directory) as kvorum,
+        Kvorum(other, **interval) as unsynced,
+        BareHyper(directory) as hyper,
+    ):
+        kvorum.fill(0, 1000, False)
+        ours, theirs = in_turns([kvorum, hyper], options, "/v1/kv/" + key_of(7).decode())
+        report("HTTP GET vs bare hyper", ours, theirs, ">= 0.8")
+        script = pathlib.Path(directory) / "put.lua"
+        script.write_text(PUT_SCRIPT % 999)
+        durable, fast, theirs = in_turns([kvorum, unsynced, hyper], options, "/", script)
+        report("HTTP PUT, synced every 100 ms, vs bare hyper that reads the body", fast, theirs, ">= 0.8")
+        report("HTTP PUT, on disk before it is answered, vs the same", durable, theirs, "reported")
 
 
 def snapshot(options):
@@ -444,7 +164,109 @@ def take_snapshots(kvorum, stop, counts):
         counts.append(1)
 
 
-COMPARISONS = {"memory": memory, "restart": restart, "get": get, "snapshot": snapshot}
+def scan(options):
+    """p99 of durable writes over HTTP while n keys are scanned again and again, against without."""
+    with tempfile.TemporaryDirectory(dir=options.dir) as directory, Kvorum(directory) as kvorum:
+        script = pathlib.Path(directory) / "put.lua"
+        script.write_text(PUT_SCRIPT % (options.keys - 1))
+        kvorum.fill(0, options.keys, False)
+        url = f"http://127.0.0.1:{kvorum.port}/"
+        quiet, busy, seen = [], [], []
+        for _ in range(options.rounds):
+            quiet.append(wrk(url, options.seconds, script=script)[1])
+            stop = threading.Event()
+            scanner = threading.Thread(target=scan_keys, args=(kvorum, stop, seen))
+            scanner.start()
+            busy.append(wrk(url, options.seconds, script=script)[1])
+            stop.set()
+            scanner.join()
+        note(f"p99 without {quiet} ms, with {busy} ms, {sum(seen)} keys were read")
+    if sum(seen) < options.keys:
+        raise SystemExit(f"only {sum(seen)} keys were scanned meanwhile")
+    ours, base = statistics.median(busy), statistics.median(quiet)
+    method = f"wrk PUT over {options.keys} keys, 32 connections, {options.rounds} x {options.seconds} s, {sum(seen)} keys read"
+    row("p99 of writes during a scan vs without", f"{ours:.2f} ms", f"{base:.2f} ms", ours / base, "<= 2.0", method)
+
+
+def scan_keys(kvorum, stop, seen):
+    """Reads page after page on one connection, from the start again at the end."""
+    connection = http_connection(kvorum)
+    cursor = None
+    while not stop.is_set():
+        connection.request("GET", "/v1/kv?limit=1000" + (f"&cursor={cursor}" if cursor else ""))
+        page = json.loads(connection.getresponse().read())
+        cursor = page["cursor"]
+        seen.append(len(page["items"]))
+    connection.close()
+
+
+BATCH = 10_000
+
+
+def batch(options):
+    """A batch of 10,000 sets: how long it takes until it is answered, and in how many log entries it is applied."""
+    steps = [{"op": "set", "key": key_of(n).decode(), "value": value_of(n).decode()} for n in range(BATCH)]
+    body = json.dumps({"steps": steps}).encode()
+    times = []
+    with tempfile.TemporaryDirectory(dir=options.dir) as directory, Kvorum(directory) as kvorum:
+        connection = http_connection(kvorum)
+        for _ in range(10 * options.rounds):
+            before = kvorum.stats()["raft"]["applied_index"]
+            started = time.monotonic()
+            connection.request("POST", "/v1/batch", body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            results = json.loads(answer.read())["results"]
+            times.append((time.monotonic() - started) * 1000)
+            entries = kvorum.stats()["raft"]["applied_index"] - before
+            if answer.status != 200 or len(results) != BATCH or entries != 1:
+                raise SystemExit(f"batch: {answer.status}, {len(results)} results, {entries} entries")
+        connection.close()
+    note(f"batches took {', '.join(f'{t:.1f}' for t in times)} ms")
+    ours = statistics.median(times)
+    method = f"one POST /v1/batch of {BATCH} sets, {len(body)} bytes of JSON, one log entry; median of {len(times)}"
+    row("a batch of 10,000 sets", f"{ours:.1f} ms", "50 ms", ours / 50, "<= 1.0", method)
+
+
+def client(options):
+    """`kvorum bench` against wrk: what a request costs the load generator."""
+    connections = 32
+    with tempfile.TemporaryDirectory(dir=options.dir) as directory, BareHyper(directory) as hyper:
+        url = f"http://127.0.0.1:{hyper.port}"
+        get = ["--mix", "get=100", "--keys", "1000", "--connections", str(connections), "--duration", f"{options.seconds}s"]
+        commands = {
+            "kvorum bench": [str(build_kvorum()), "bench", "--url", url, *get, "--json"],
+            "wrk": ["wrk", "-t1", f"-c{connections}", f"-d{options.seconds}s", url + "/v1/kv/x"],
+        }
+        costs = {name: [] for name in commands}
+        for _ in range(options.rounds):
+            for name, command in commands.items():
+                before = os.times()
+                output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                after = os.times()
+                spent = after.children_user + after.children_system - before.children_user - before.children_system
+                costs[name].append(spent / requests_of(output) * 1e6)
+    note(f"microseconds of processor time a request: {costs}")
+    ours, theirs = statistics.median(costs["kvorum bench"]), statistics.median(costs["wrk"])
+    method = f"GET of bare hyper, {connections} connections, {options.rounds} x {options.seconds} s in turns, medians"
+    row("kvorum bench vs wrk: processor time a request", f"{ours:.1f} us", f"{theirs:.1f} us", ours / theirs, "reported", method)
+
+
+def requests_of(output):
+    """How many requests a load generator says that it made."""
+    if output.lstrip().startswith("{"):
+        return json.loads(output)["requests"]
+    return int(re.search(r"(\d+) requests in", output)[1])
+
+
+COMPARISONS = {
+    "memory": memory,
+    "restart": restart,
+    "http": http,
+    "snapshot": snapshot,
+    "scan": scan,
+    "batch": batch,
+    "client": client,
+}
 
 
 def main():

@@ -1,4 +1,5 @@
-//! The least that hyper can do: a constant answer of 64 bytes to every request. Kvorum's HTTP GET is compared with it.
+//! The least that hyper can do: a constant answer of 64 bytes to every request, once its body is read. Kvorum's HTTP GET
+//! and PUT are compared with it.
 //!
 //! `cargo bench --bench hyper_bare -- 127.0.0.1:8099` serves until it is killed. The runtime and the socket options are
 //! those of the real server, so that only the work behind the protocol differs.
@@ -9,12 +10,12 @@ use std::convert::Infallible;
 use std::io;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
@@ -43,7 +44,11 @@ async fn main() -> io::Result<()> {
     }
 }
 
-async fn answer(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.method() == Method::PUT {
+        // Read, as whoever stores it must. A client that goes away is no concern here.
+        _ = request.into_body().collect().await;
+    }
     let mut response = Response::new(Full::new(BODY));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     Ok(response)

@@ -1,0 +1,123 @@
+//! Goal: a scan over HTTP under writes returns every key that is there from its first page to its last exactly once,
+//! whatever else is written, removed and expires meanwhile, and however long its pages are.
+
+mod node;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use node::Node;
+use node::http::Connection;
+use serde_json::Value;
+
+/// Keys that are there throughout.
+const STEADY: usize = 250;
+
+/// Keys that come and go.
+const RESTLESS: u64 = 200;
+
+/// Scans, each from a seed of its own.
+const SCANS: u64 = 25;
+
+/// A generator of numbers that a seed fixes (xorshift64*, Vigna 2016).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % bound
+    }
+}
+
+/// Stops the writers when it goes.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Writes, removes and lets expire until told to stop. Returns how much it did.
+fn disturb(mut connection: Connection, seed: u64, stop: &AtomicBool) -> u64 {
+    let (mut dice, mut count) = (Dice(seed), 0);
+    while !stop.load(Ordering::Relaxed) {
+        let restless = format!("/v1/kv/restless:{}", dice.below(RESTLESS));
+        let response = match dice.below(5) {
+            0 => connection.send("DELETE", &restless, &[], b""),
+            1 => connection.send("PUT", &format!("{restless}?ttl_ms={}", 1 + dice.below(20)), &[], b"short"),
+            // A steady key that is overwritten is there all the time.
+            2 => {
+                let steady = format!("/v1/kv/steady:{}", dice.below(STEADY as u64));
+                connection.send("PUT", &steady, &[], dice.below(1_000).to_string().as_bytes())
+            }
+            _ => connection.send("PUT", &restless, &[], &vec![b'v'; dice.below(200) as usize]),
+        };
+        assert!(matches!(response.status, 200 | 201 | 204 | 404), "{}", response.status);
+        count += 1;
+    }
+    count
+}
+
+/// How often each key came, in one scan with pages of random length.
+fn scan(node: &Node, dice: &mut Dice) -> (BTreeMap<String, usize>, usize) {
+    let (mut seen, mut pages, mut connection) = (BTreeMap::new(), 0, node.connect());
+    let mut cursor = String::new();
+    loop {
+        let longest = if dice.below(2) == 0 { 5 } else { 100 };
+        let limit = 1 + dice.below(longest);
+        let path = format!("/v1/kv?limit={limit}{cursor}");
+        let response = connection.send("GET", &path, &[], b"");
+        assert_eq!(response.status, 200);
+        let page: Value = serde_json::from_slice(&response.body).expect("a page");
+        let items = page["items"].as_array().expect("items");
+        assert!(items.len() as u64 <= limit);
+        for item in items {
+            *seen.entry(item["key"].as_str().expect("a key").to_owned()).or_default() += 1;
+        }
+        pages += 1;
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return (seen, pages),
+        }
+    }
+}
+
+#[test]
+fn a_scan_under_writes_returns_every_steady_key_exactly_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = Node::start(directory.path());
+    let mut connection = node.connect();
+    for n in 0..STEADY {
+        // Between the steady ones there are holes, which restless ones fill and leave.
+        assert_eq!(connection.send("PUT", &format!("/v1/kv/steady:{n}"), &[], b"v").status, 201);
+        let restless = format!("/v1/kv/restless:{}", n as u64 % RESTLESS);
+        assert!(matches!(connection.send("PUT", &restless, &[], b"v").status, 200 | 201));
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // However the scans end, the writers end with them.
+        let end = Stop(&stop);
+        let writers = [1, 2, 3].map(|seed| {
+            let (connection, stop) = (node.connect(), &stop);
+            scope.spawn(move || disturb(connection, seed, stop))
+        });
+        let mut changed = 0;
+        for seed in 1..=SCANS {
+            let (seen, pages) = scan(&node, &mut Dice(seed));
+            let steady: Vec<_> = seen.iter().filter(|(key, _)| key.starts_with("steady:")).collect();
+            assert_eq!(steady.len(), STEADY, "seed {seed}: a key was left out");
+            assert!(
+                steady.iter().all(|(_, count)| **count == 1),
+                "seed {seed}: a key came twice: {steady:?}"
+            );
+            changed += u64::from(pages > 1 && seen.len() > STEADY);
+        }
+        drop(end);
+        let written: u64 = writers.into_iter().map(|writer| writer.join().expect("a writer")).sum();
+        assert!(written > 10 * SCANS, "only {written} writes under {SCANS} scans");
+        assert!(changed > 0, "no scan met a restless key");
+    });
+}
