@@ -38,6 +38,9 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// How long requests may still take after the node failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
+/// Open files that are not for connections of the API: log, snapshots, history, listeners, probes, the runtimes.
+const OWN_FILES: usize = 256;
+
 /// Share of the memory limit that values may take; the rest is for keys' overhead, the log and requests.
 const MEMORY_SHARE_PERCENT: u64 = 75;
 
@@ -76,7 +79,7 @@ pub enum Error {
 /// Runs a node until a signal ends it.
 pub fn serve(config: Config) -> Result<(), Error> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    raise_open_files();
+    let config = fit_open_files(config, raise_open_files());
     let front = runtime("front", cores)?;
     let raft = runtime("raft", (cores / 2).max(RAFT_WORKERS_MIN))?;
     let ended = front.block_on(run(config, raft.handle().clone()));
@@ -90,13 +93,31 @@ fn runtime(name: &'static str, workers: usize) -> Result<Runtime, Error> {
     Ok(Builder::new_multi_thread().worker_threads(workers).thread_name(name).enable_all().build()?)
 }
 
-/// Lets the process have as many open files as the system allows it: each connection takes one.
-fn raise_open_files() {
+/// Lets the process have as many open files as the system allows it: each connection takes one. Returns how many; `None`
+/// if they are not limited.
+fn raise_open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     if let Err(error) = raised {
         tracing::warn!(%error, files = limit.current, "the limit of open files could not be raised");
     }
+    getrlimit(Resource::Nofile).current
+}
+
+/// Takes no more connections than leave the log its files: one that cannot open its next segment stops the node.
+fn fit_open_files(mut config: Config, files: Option<u64>) -> Config {
+    let spare =
+        files.map(|files| usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(OWN_FILES).max(1));
+    if let Some(spare) = spare.filter(|spare| *spare < config.http.max_connections) {
+        tracing::warn!(
+            max_connections = spare,
+            wanted = config.http.max_connections,
+            files,
+            "the limit of open files allows fewer connections than http.max_connections"
+        );
+        config.http.max_connections = spare;
+    }
+    config
 }
 
 async fn run(config: Config, raft: Handle) -> Result<(), Error> {

@@ -7,21 +7,19 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use poem::http::uri::Scheme;
-use poem::http::{HeaderValue, header};
+use poem::http::{HeaderValue, Version, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,12 +28,17 @@ use tokio_util::task::TaskTracker;
 use super::connection::Connection;
 use super::face::Face;
 use super::gate::Gate;
+use super::intake::Intake;
 use super::ops::Ops;
+use super::outgoing::{Content, Outgoing};
 use super::watch::{Busy, Patience, Watch, Watched, Watches};
 use crate::service::Consistency;
 
 /// First and longest wait after an accept that failed for want of resources.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 4_096;
 
 /// How often those who wait for a place look for one that can be made.
 const MAKE_ROOM: Duration = Duration::from_millis(100);
@@ -125,7 +128,11 @@ impl Server {
     }
 
     async fn bind_at(address: SocketAddr, config: Config) -> io::Result<Server> {
-        let listener = TcpListener::bind(address).await?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A node that was killed leaves connections behind that are no reason not to start.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         Ok(Server { listener, address, config })
     }
@@ -288,51 +295,27 @@ async fn answer<E>(
     watch: Arc<Watch>,
     served: Arc<Served<E>>,
     remote: RemoteAddr,
-) -> Result<hyper::Response<Answer>, Infallible>
+) -> Result<hyper::Response<Outgoing>, Infallible>
 where
     E: Endpoint<Output = Response> + 'static,
 {
     let has_body = !request.body().is_end_stream();
+    let is_http2 = request.version() == Version::HTTP_2;
     let mut request = poem::Request::from((request, served.local.clone(), remote, Scheme::HTTP));
     if has_body {
         request.extensions_mut().insert(Arc::clone(&watch));
+    }
+    let intake = (has_body && is_http2).then(|| Intake::new(request.take_body()));
+    if let Some(intake) = &intake {
+        request.set_body(intake.body());
     }
     let response = match served.endpoint.call(request).await {
         Ok(response) => response,
         Err(error) => error.into_response(),
     };
-    let mut response: hyper::Response<BoxBody> = response.into();
+    let mut response: hyper::Response<Content> = response.into();
     if watch.has_unread() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| Answer { body, _busy: busy }))
-}
-
-/// poem's body.
-type BoxBody = http_body_util::combinators::BoxBody<Bytes, io::Error>;
-
-/// The body of an answer; the request is served until it is sent.
-struct Answer {
-    body: BoxBody,
-    _busy: Busy,
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    Ok(response.map(|content| Outgoing::new(content, busy, intake, is_http2)))
 }

@@ -69,6 +69,10 @@ pub(super) struct Watch {
     /// Since when the client takes nothing of what is sent; 0 if it does.
     stalled_ms: AtomicU64,
     requests: AtomicU32,
+    /// Of those, answers that are being sent.
+    answers: AtomicU32,
+    /// When the client last took something, over HTTP/2.
+    sent_ms: AtomicU64,
     is_http2: AtomicBool,
     /// Whether the body of the last request was not read to its end.
     has_unread: AtomicBool,
@@ -86,6 +90,8 @@ impl Watch {
             since_ms,
             stalled_ms: AtomicU64::new(0),
             requests: AtomicU32::new(0),
+            answers: AtomicU32::new(0),
+            sent_ms: AtomicU64::new(0),
             is_http2: AtomicBool::new(false),
             has_unread: AtomicBool::new(false),
             was_slow: AtomicBool::new(false),
@@ -118,6 +124,7 @@ impl Watch {
     pub(super) fn sent(&self, some: bool) {
         if some {
             self.stalled_ms.store(0, Relaxed);
+            self.sent_ms.store(self.clock.load(Relaxed), Relaxed);
         } else if self.stalled_ms.load(Relaxed) == 0 {
             self.stalled_ms.store(self.clock.load(Relaxed).max(1), Relaxed);
         }
@@ -138,7 +145,7 @@ impl Watch {
         self.has_unread.store(has_body, Relaxed);
         self.requests.fetch_add(1, Relaxed);
         self.enter(Phase::Busy);
-        Busy(Arc::clone(self))
+        Busy { watch: Arc::clone(self), answers: AtomicBool::new(false) }
     }
 
     /// The body of the request is being read from now on.
@@ -182,7 +189,10 @@ impl Watch {
             |since_ms: u64, limit: Duration| u128::from(now_ms.saturating_sub(since_ms)) >= limit.as_millis();
         let stalled_ms = self.stalled_ms.load(Relaxed);
         let since_ms = self.since_ms.load(Relaxed);
+        // Over HTTP/2 a client stops an answer without a full socket: it does not widen the stream's window.
+        let holds_answer = self.is_http2.load(Relaxed) && self.answers.load(Relaxed) > 0;
         stalled_ms > 0 && past(stalled_ms, patience.idle)
+            || holds_answer && past(self.sent_ms.load(Relaxed), patience.idle)
             || match self.phase() {
                 Phase::Fresh | Phase::Head => past(since_ms, patience.head),
                 Phase::Idle => past(since_ms, patience.idle),
@@ -203,12 +213,28 @@ impl Watch {
 }
 
 /// A request that is being served.
-pub(super) struct Busy(Arc<Watch>);
+pub(super) struct Busy {
+    watch: Arc<Watch>,
+    answers: AtomicBool,
+}
+
+impl Busy {
+    /// Its answer is being sent from now on.
+    pub(super) fn answers(&self) {
+        self.watch.sent_ms.store(self.watch.clock.load(Relaxed), Relaxed);
+        if !self.answers.swap(true, Relaxed) {
+            self.watch.answers.fetch_add(1, Relaxed);
+        }
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if self.0.requests.fetch_sub(1, Relaxed) == 1 {
-            self.0.enter(Phase::Idle);
+        if *self.answers.get_mut() {
+            self.watch.answers.fetch_sub(1, Relaxed);
+        }
+        if self.watch.requests.fetch_sub(1, Relaxed) == 1 {
+            self.watch.enter(Phase::Idle);
         }
     }
 }
@@ -335,6 +361,9 @@ mod tests {
         let (first, second) = (watched.watch.begin(false), watched.watch.begin(false));
         drop(first);
         assert!(watched.watch.is_busy());
+        assert!(!watched.watch.is_overdue(1_000_000, &PATIENCE), "it is being served");
+        second.answers();
+        assert!(!watched.watch.is_overdue(999, &PATIENCE) && watched.watch.is_overdue(1_000, &PATIENCE));
         drop(second);
         assert!(!watched.watch.is_busy());
     }

@@ -13,11 +13,12 @@ use poem::Body;
 use poem::http::{Method, StatusCode};
 use poem::test::TestClient;
 
-use super::{assert_problem, options};
+use super::stage::{assert_problem, options};
 use crate::disk::{Disk, Faulty};
 use crate::http::face::Face;
 use crate::http::gate::Gate;
 use crate::http::operations;
+use crate::http::refusal::status;
 use crate::model::{Eviction, Settings};
 use crate::raft::Node;
 use crate::service::{self, Code, Consistency, Kv};
@@ -247,7 +248,7 @@ async fn every_code_that_the_document_promises_can_be_caused() {
             }
             let (client, asked) = stage.cause(id, *code);
             let response = send(client, asked, *code == Code::RequestTimeout).await;
-            let status = super::status(*code);
+            let status = status(*code);
             assert_eq!(response.0.status(), status, "{id} {code:?}");
             // The body of an answer to HEAD is cut off by the server, behind what is asked here.
             assert_problem(response, *code).await;

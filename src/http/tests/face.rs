@@ -1,60 +1,15 @@
 //! The face without a network: what it says while the node starts, stops, or has no room.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use poem::http::StatusCode;
-use poem::test::{TestClient, TestResponse};
 
-use super::face::Face;
-use super::gate::Gate;
-use super::operations;
-use super::refusal::status;
-use crate::clock::SystemClock;
-use crate::disk::{Disk, Faulty};
+use super::stage::{assert_problem, client, serving};
+use crate::http::gate::Gate;
+use crate::http::operations;
+use crate::http::refusal::status;
 use crate::model::Settings;
-use crate::raft::{Config, Node, Options, SnapshotConfig};
-use crate::service::{Code, Consistency, Kv};
-use crate::{service, wal};
-
-mod codes;
-
-fn client(gate: &Arc<Gate>) -> TestClient<Face> {
-    TestClient::new(Face::new(Arc::clone(gate), Consistency::Linearizable, Duration::from_secs(10)))
-}
-
-fn options(seed: Settings, disk: Arc<dyn Disk>) -> Options {
-    Options {
-        data_dir: PathBuf::from("/data"),
-        raft: Config::default(),
-        wal: wal::Config { segment_bytes: 1 << 20, ..wal::Config::default() },
-        wal_keep_bytes: 1 << 20,
-        snapshot: SnapshotConfig::default(),
-        seed,
-        restore_from: None,
-        clock: Arc::new(SystemClock),
-        disk,
-    }
-}
-
-/// A node on a disk in memory.
-async fn node(seed: Settings) -> Node {
-    let options = options(seed, Arc::new(Faulty::new()));
-    Node::open(options).await.expect("a node on a disk in memory opens")
-}
-
-async fn serving(seed: Settings) -> (Arc<Gate>, Node) {
-    let (gate, node) = (Arc::new(Gate::new()), node(seed).await);
-    gate.open(Kv::new(node.clone(), service::Config::default(), None));
-    (gate, node)
-}
-
-async fn assert_problem(response: TestResponse, code: Code) {
-    response.assert_status(status(code));
-    response.assert_header("content-type", "application/problem+json");
-    response.json().await.value().object().get("code").assert_string(code.name());
-}
+use crate::service::Code;
 
 /// Goal: before the node has recovered, probes and documents answer, everything else is 503 and says when to come
 /// back; a write that came too early was not applied.
@@ -114,7 +69,7 @@ async fn both_ways_of_reading_agree() {
 /// Goal: what an operation's table of errors says is sent with the status that the document shows, for every code.
 #[test]
 fn every_documented_code_has_its_status() {
-    let document: serde_json::Value = serde_json::from_str(&super::document()).expect("JSON");
+    let document: serde_json::Value = serde_json::from_str(&crate::http::document()).expect("JSON");
     let paths = document["paths"].as_object().expect("paths").values();
     let operations: Vec<_> =
         paths.flat_map(|path| path.as_object().into_iter().flat_map(|path| path.values())).collect();
@@ -130,4 +85,24 @@ fn every_documented_code_has_its_status() {
             assert_eq!(example.get("applied").is_some(), *writes, "{id} {code:?}");
         }
     }
+}
+
+/// Goal: no browser takes a value for a page or a script, and the page that shows the document may run only what it brings.
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_are_told_what_they_may_do() {
+    let (gate, node) = serving(Settings::default()).await;
+    let client = client(&gate);
+    client.put("/v1/kv/k").body("<script>").send().await.assert_status(StatusCode::CREATED);
+    for path in ["/v1/kv/k", "/v1/kv/absent", "/v1/stats", "/openapi.json", "/docs", "/nowhere"] {
+        let response = client.get(path).send().await;
+        response.assert_header("x-content-type-options", "nosniff");
+        response.assert_header("cache-control", "no-store");
+    }
+    let page = client.get("/docs").send().await;
+    page.assert_status_is_ok();
+    let policy = page.0.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'") && policy.contains("script-src 'sha256-"), "{policy}");
+    assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+    assert_problem(client.get("/docs?x=1").send().await, Code::InvalidArgument).await;
+    node.close().await.expect("a clean stop");
 }

@@ -1,0 +1,5 @@
+//! The whole face without a network.
+
+mod codes;
+mod face;
+mod stage;
