@@ -165,7 +165,10 @@ pub(super) fn steps(document: Value) -> Result<Vec<Step>, Refusal> {
     steps.map(|(at, step)| self::step(step).map_err(|wrong| wrong.of_step(at))).collect()
 }
 
-/// The fields that each step may have besides `op`, `key` and `key_base64`.
+/// The fields that every step may have.
+const COMMON: [&str; 3] = ["op", "key", "key_base64"];
+
+/// The fields that each step may have besides.
 const FIELDS: [(&str, &[&str]); 7] = [
     ("set", &["value", "value_base64", "ttl_ms", "expires_at", "keep_ttl", "if_version"]),
     ("get", &[]),
@@ -182,18 +185,16 @@ fn step(document: Value) -> Result<Step, Refusal> {
         let names: Vec<_> = FIELDS.iter().map(|(name, _)| *name).collect();
         return Err(Refusal::invalid(format!("`op` is one of {}", names.join(", "))));
     };
-    let fields = document.as_object().into_iter().flat_map(serde_json::Map::keys);
-    let common = ["op", "key", "key_base64"];
-    if fields.map(String::as_str).any(|field| !common.contains(&field) && !known.contains(&field)) {
-        return Err(Refusal::invalid(format!(
-            "an unknown field; {op} knows {}",
-            common.iter().chain(*known).copied().collect::<Vec<_>>().join(", ")
-        )));
-    }
-    // poem-openapi would take a number for a text, and its digits for what was meant.
-    let is_text = |name: &&str| document.get(*name).is_none_or(Value::is_string);
-    if let Some(name) = ["key", "key_base64", "value", "value_base64"].iter().find(|name| !is_text(name)) {
-        return Err(Refusal::invalid(format!("`{name}` is text")));
+    for (name, value) in document.as_object().into_iter().flatten() {
+        let is_common = COMMON.contains(&name.as_str());
+        if !is_common && !known.contains(&name.as_str()) {
+            let names: Vec<_> = COMMON.iter().chain(*known).copied().collect();
+            return Err(Refusal::invalid(format!("an unknown field; {op} knows {}", names.join(", "))));
+        }
+        // poem-openapi would take a number for a text, and its digits for what was meant.
+        if (is_common || name.starts_with("value")) && !value.is_string() {
+            return Err(Refusal::invalid(format!("`{name}` is text")));
+        }
     }
     let body = StepBody::parse_from_json(Some(document));
     body.map_err(|error| Refusal::invalid(reason(error.message())))?.step()
