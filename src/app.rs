@@ -106,8 +106,11 @@ fn raise_open_files() -> Option<u64> {
 
 /// Takes no more connections than leave the log its files: one that cannot open its next segment stops the node.
 fn fit_open_files(mut config: Config, files: Option<u64>) -> Config {
-    let spare =
-        files.map(|files| usize::try_from(files).unwrap_or(usize::MAX).saturating_sub(OWN_FILES).max(1));
+    let spare = files.map(|files| {
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
+        // With very few there is no right share.
+        files - OWN_FILES.min(files / 2)
+    });
     if let Some(spare) = spare.filter(|spare| *spare < config.http.max_connections) {
         tracing::warn!(
             max_connections = spare,

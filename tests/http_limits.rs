@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use node::http::Connection;
 use node::{Node, PROGRAM, eventually};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 /// Short limits, so that the tests take seconds.
 const SHORT: [(&str, &str); 3] =
@@ -253,9 +254,12 @@ fn a_client_that_takes_nothing_is_let_go() {
 #[test]
 fn a_lack_of_descriptors_is_waited_out() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 60 && exec \"$0\" \"$@\"", PROGRAM]);
-    let mut node = Node::try_start(command, directory.path(), &[]).expect("60 are enough to start");
+    let mut node = Node::start(directory.path());
+    // Lowered under way: at a start the node takes no more connections than it has descriptors for.
+    let open = std::fs::read_dir(format!("/proc/{}/fd", node.id())).expect("Linux tells").count() as u64;
+    let id = i32::try_from(node.id()).ok().and_then(Pid::from_raw).expect("a process id");
+    let files = Rlimit { current: Some(open + 20), ..rustix::process::getrlimit(Resource::Nofile) };
+    prlimit(Some(id), Resource::Nofile, files).expect("a limit can be lowered");
     let many: Vec<TcpStream> = (0..100).filter_map(|_| TcpStream::connect(node.address()).ok()).collect();
     node.wait_for("cannot accept connections");
     drop(many);
@@ -263,4 +267,19 @@ fn a_lack_of_descriptors_is_waited_out() {
     let said = node.terminate().said;
     let warnings = said.matches("cannot accept connections").count();
     assert!(warnings < 40, "{warnings} tries");
+}
+
+/// Goal: where the system allows few open files, connections are limited to leave the log its own.
+#[test]
+fn connections_leave_the_log_its_files() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 100 && exec \"$0\" \"$@\"", PROGRAM]);
+    let mut node = Node::try_start(command, directory.path(), &[]).expect("100 are enough to start");
+    let warning = node.wait_for("the limit of open files allows fewer connections than http.max_connections");
+    assert_eq!(warning["max_connections"], 50);
+    let many: Vec<TcpStream> = (0..200).filter_map(|_| TcpStream::connect(node.address()).ok()).collect();
+    assert_eq!(node.put("/v1/kv/k", b"v").status, 201, "room is made");
+    drop(many);
+    assert!(!node.terminate().said.contains("cannot accept connections"));
 }
