@@ -53,11 +53,13 @@ fn figures_and_slow_requests_are_kept() {
     assert_eq!(before[1]["leads"], true);
     assert!(before[1]["wal_bytes"].as_u64() > Some(0));
     let at = before[0]["at"].as_u64().expect("a time");
-    assert_eq!(first(&node, at), at);
+    // Of two samples within the step of a second the later one is told.
+    let is_there = |node: &Node| (at..at + 1_000).contains(&first(node, at).as_u64().expect("a time"));
+    assert!(is_there(&node));
     assert_eq!(node.terminate().status, Some(0));
     let node = Node::start_with(directory.path(), &OFTEN);
     points(&node, before.len() + 1);
-    assert_eq!(first(&node, at), at, "what was before the restart is there");
+    assert!(is_there(&node), "what was before the restart is there");
     for file in files(&directory.path().join("history")) {
         let bytes = std::fs::read(&file).expect("a file");
         for secret in ["secretkey", "secretvalue"] {
