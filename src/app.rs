@@ -206,6 +206,7 @@ fn open(config: &Config, raft: &Handle, disk: &Arc<dyn Disk>) -> JoinHandle<Resu
         wal: config.wal,
         wal_keep_bytes: config.wal_keep_bytes,
         snapshot: config.snapshot,
+        peer: config.peer.clone(),
         seed: config.seed,
         restore_from: config.restore_from.clone(),
         clock: Arc::new(SystemClock),

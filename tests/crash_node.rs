@@ -13,7 +13,7 @@ use std::time::Duration;
 use kvorum::clock::SystemClock;
 use kvorum::disk::Faulty;
 use kvorum::model::{Answer, Command, Condition, Expiry, Key, Query, Settings, Transaction};
-use kvorum::raft::{Config, Consistency, Node, OpenError, Options, SnapshotConfig};
+use kvorum::raft::{Config, Consistency, Node, OpenError, Options, PeerConfig, SnapshotConfig};
 use kvorum::wal;
 use tokio::time::Instant;
 
@@ -31,6 +31,7 @@ fn options(disk: &Faulty) -> Options {
         wal: wal::Config { segment_bytes: 4 << 10, cache_bytes: 4 << 10, ..wal::Config::default() },
         wal_keep_bytes: 0,
         snapshot: SnapshotConfig::default(),
+        peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
         clock: Arc::new(SystemClock),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use kvorum::clock::{Clock, ManualClock};
 use kvorum::disk::{Disk, Faulty};
 use kvorum::model::{Answer, Command, Condition, Expiry, Key, Query, Settings, Timestamp, Transaction, Ttl};
-use kvorum::raft::{Config, Consistency, Node, Options, SnapshotConfig, WriteError};
+use kvorum::raft::{Config, Consistency, Node, Options, PeerConfig, SnapshotConfig, WriteError};
 use kvorum::wal;
 use kvorum::wal::Durability;
 use parking_lot::Mutex;
@@ -29,6 +29,7 @@ fn options(disk: &Faulty, clock: Arc<dyn Clock>, durability: Durability) -> Opti
         wal: wal::Config { segment_bytes: SEGMENT_BYTES, durability, ..wal::Config::default() },
         wal_keep_bytes: 0,
         snapshot: SnapshotConfig::default(),
+        peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
         clock,

@@ -15,7 +15,7 @@ use std::time::Duration;
 use kvorum::clock::SystemClock;
 use kvorum::disk::{Disk, Faulty, File, Lock, LockError, Space};
 use kvorum::model::{Answer, Command, Condition, Expiry, Key, Query, Settings, Transaction};
-use kvorum::raft::{Config, Consistency, Node, Options, SnapshotConfig, WriteError};
+use kvorum::raft::{Config, Consistency, Node, Options, PeerConfig, SnapshotConfig, WriteError};
 use kvorum::wal;
 use parking_lot::{Condvar, Mutex};
 use tokio::time::Instant;
@@ -123,6 +123,7 @@ fn options(disk: &GatedDisk) -> Options {
         wal: wal::Config { segment_bytes: 64 << 10, ..wal::Config::default() },
         wal_keep_bytes: 0,
         snapshot: SnapshotConfig::default(),
+        peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
         clock: Arc::new(SystemClock),

@@ -64,11 +64,33 @@ pub const KEYS: &[Key] = &[
         "127.0.0.1:9100",
         "Address and port where `/healthz` and `/readyz` are answered too, apart from the API; empty: nowhere",
     ),
+    key(
+        "peer.listen",
+        "",
+        "Address and port for other members; port 0 takes a free one; empty: nowhere, the node stays alone",
+    ),
+    key("peer.advertise", "", "Host and port where other members reach this one; empty: as `peer.listen`"),
     key("data.dir", "./data", "Directory of log, snapshots and identity"),
     seed("store.max_bytes", "0", "Most accounted bytes of keys and values; 0 is no limit"),
     seed("store.max_keys", "0", "Most keys; 0 is no limit"),
     seed("store.eviction", "lru", "What makes room: `lru`, `volatile-lru`, `volatile-ttl` or `noeviction`"),
     seed("store.max_value_bytes", "8MiB", "Longest value"),
+    key(
+        "cluster.seeds",
+        "",
+        "Hosts and ports of members, with commas: whom a new node asks to get into a cluster, or creates one with if it is one of them",
+    ),
+    key(
+        "cluster.secret_file",
+        "",
+        "File with the secrets that members share, one a line: the first is sent, all are accepted; needed where `peer.listen` is not loopback",
+    ),
+    key("cluster.role", "voter", "`voter`, or `learner` for a read replica that never votes"),
+    key(
+        "cluster.replace_after_s",
+        "30",
+        "Time for which a member must be silent before a new one of its name takes its place",
+    ),
     seed("cluster.restore_from", "", "Backup that a new cluster begins with; an existing one ignores it"),
     seed(
         "cluster.restore_ttl",

@@ -11,6 +11,7 @@ use super::strict::{switch, whole};
 pub(super) struct Raw {
     pub(super) http: Http,
     pub(super) ops: Ops,
+    pub(super) peer: Peer,
     pub(super) data: Data,
     pub(super) store: Store,
     pub(super) cluster: Cluster,
@@ -48,6 +49,13 @@ pub(super) struct Ops {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Peer {
+    pub(super) listen: String,
+    pub(super) advertise: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Data {
     pub(super) dir: String,
 }
@@ -65,6 +73,11 @@ pub(super) struct Store {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cluster {
+    pub(super) seeds: String,
+    pub(super) secret_file: String,
+    pub(super) role: String,
+    #[serde(deserialize_with = "whole")]
+    pub(super) replace_after_s: u64,
     pub(super) restore_from: String,
     pub(super) restore_ttl: String,
 }

@@ -23,6 +23,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The replicated settings that a new cluster begins with.
     pub seed: Settings,
+    /// How the node meets others.
+    pub peer: raft::PeerConfig,
     /// The backup that a new cluster begins with, if with any.
     pub restore_from: Option<raft::Restore>,
     /// The log on disk.
@@ -68,6 +70,7 @@ impl Config {
             service: service::Config { request_timeout: Duration::from_millis(raw.http.request_timeout_ms) },
             data_dir: data_dir_of(&raw)?,
             seed: seed_of(&raw.store)?,
+            peer: peer_of(&raw.peer, &raw.cluster)?,
             restore_from: restore_from_of(raw.cluster)?,
             wal: wal_of(&raw.wal)?,
             wal_keep_bytes: raw.wal.keep_bytes.0,
@@ -164,6 +167,27 @@ fn seed_of(raw: &super::raw::Store) -> Result<Settings, Invalid> {
         eviction: raw.eviction.parse().map_err(|error| invalid("store.eviction", format!("{error}")))?,
         max_value_bytes,
     })
+}
+
+fn peer_of(peer: &super::raw::Peer, cluster: &super::raw::Cluster) -> Result<raft::PeerConfig, Invalid> {
+    let listen = if peer.listen.is_empty() { None } else { Some(address_of("peer.listen", &peer.listen)?) };
+    let seeds = cluster.seeds.split(',').map(str::trim).filter(|seed| !seed.is_empty()).map(str::to_owned);
+    let learner = match cluster.role.as_str() {
+        "voter" => false,
+        "learner" => true,
+        _ => return Err(invalid("cluster.role", "voter or learner is wanted")),
+    };
+    let secret_file = Some(PathBuf::from(&cluster.secret_file)).filter(|file| !file.as_os_str().is_empty());
+    let config = raft::PeerConfig {
+        listen,
+        advertise: Some(peer.advertise.clone()).filter(|advertise| !advertise.is_empty()),
+        seeds: seeds.collect(),
+        secret_file,
+        learner,
+        replace_after: Duration::from_secs(cluster.replace_after_s),
+    };
+    config.validate().map_err(|(key, reason)| invalid(key, reason))?;
+    Ok(config)
 }
 
 fn restore_from_of(raw: super::raw::Cluster) -> Result<Option<raft::Restore>, Invalid> {

@@ -6,10 +6,12 @@
 //!
 //! There is no timer: whatever waits when a place in the window is free travels together, so a lone write goes
 //! at once and a crowd is packed. Entries are proposed one after the other by one task, so their order in the
-//! log is the order of the queue.
+//! log is the order of the queue. Only a leader takes transactions, and an entry is bound to the term in which its time
+//! was stamped: in another one raft refuses it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::errors::ClientWriteError;
 use parking_lot::Mutex;
@@ -22,8 +24,8 @@ use super::machine::Machine;
 use super::proposal::{Batch, Caller, Proposal, Reply};
 use super::replica::Replica;
 use super::touches::Touches;
-use super::types::{self, TypeConfig};
-use crate::model::{LogEntry, Query, Transaction, codec};
+use super::types::{self, TypeConfig, committed_leader};
+use crate::model::{Command, LogEntry, Query, Transaction, codec};
 use crate::wal::{Room, Wal};
 
 /// Commands after which an entry is full. A larger transaction travels alone.
@@ -49,6 +51,8 @@ type Raft = openraft::Raft<TypeConfig, Machine>;
 /// Takes transactions of callers and proposes entries.
 pub(super) struct Batcher {
     queue: Mutex<Queue>,
+    /// The term in which this node leads, 0 for none: every read looks at it, and must not wait for the queue.
+    leads: AtomicU64,
     filled: Notify,
     budget: Arc<Semaphore>,
     window: Arc<Semaphore>,
@@ -63,7 +67,38 @@ struct Queue {
     next_ticket: u64,
     /// An empty entry is wanted, for the sake of time or touches.
     tick: bool,
+    phase: Phase,
     closed: bool,
+}
+
+/// What this node may propose, and in which term.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// Nothing: another one leads, or nobody.
+    #[default]
+    Follows,
+    /// What a new cluster begins with.
+    Seeds(u64),
+    /// What callers bring.
+    Leads(u64),
+}
+
+impl Phase {
+    fn term(self) -> Option<u64> {
+        match self {
+            Phase::Follows => None,
+            Phase::Seeds(term) | Phase::Leads(term) => Some(term),
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, transaction: Transaction, bytes: usize, caller: Caller) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiting.push_back(Waiting { ticket, transaction, bytes, caller });
+        ticket
+    }
 }
 
 /// A transaction that is not proposed yet.
@@ -79,6 +114,7 @@ impl Batcher {
     pub(super) fn new(touches: Arc<Touches>, wal: Wal) -> Batcher {
         Batcher {
             queue: Mutex::default(),
+            leads: AtomicU64::new(0),
             filled: Notify::new(),
             budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
             window: Arc::new(Semaphore::new(WINDOW_ENTRIES)),
@@ -108,6 +144,37 @@ impl Batcher {
             Ok(answer) => answer.unwrap_or(Err(WriteError::UnknownOutcome)),
             Err(_) => Err(self.withdraw(ticket)),
         }
+    }
+
+    /// This node leads in `term` and may propose what a new cluster begins with, and nothing else yet.
+    pub(super) fn seed(&self, term: u64) {
+        self.queue.lock().phase = Phase::Seeds(term);
+    }
+
+    /// This node leads in `term` and takes what callers bring.
+    pub(super) fn lead(&self, term: u64) {
+        self.queue.lock().phase = Phase::Leads(term);
+        self.leads.store(term, Ordering::Release);
+        self.filled.notify_one();
+    }
+
+    /// This node does not lead any more: what waits was not proposed.
+    pub(super) fn follow(&self) {
+        self.leads.store(0, Ordering::Release);
+        let waiting = {
+            let mut queue = self.queue.lock();
+            queue.phase = Phase::Follows;
+            queue.tick = false;
+            std::mem::take(&mut queue.waiting)
+        };
+        for Waiting { caller, .. } in waiting {
+            let _ = caller.sender.send(Err(WriteError::NoLeader));
+        }
+    }
+
+    /// The term in which this node leads and takes what callers bring, if it does.
+    pub(super) fn term(&self) -> Option<u64> {
+        Some(self.leads.load(Ordering::Acquire)).filter(|term| *term > 0)
     }
 
     /// Asks for an entry soon, even if there is nothing to write.
@@ -149,9 +216,13 @@ impl Batcher {
         if queue.closed {
             return Err(WriteError::Unavailable);
         }
-        let ticket = queue.next_ticket;
-        queue.next_ticket += 1;
-        queue.waiting.push_back(Waiting { ticket, transaction, bytes, caller });
+        let is_seed = matches!(transaction.commands[..], [Command::Initialize { .. }]);
+        match queue.phase {
+            Phase::Leads(_) => {}
+            Phase::Seeds(_) if is_seed => {}
+            Phase::Follows | Phase::Seeds(_) => return Err(WriteError::NoLeader),
+        }
+        let ticket = queue.push(transaction, bytes, caller);
         drop(queue);
         self.filled.notify_one();
         Ok(ticket)
@@ -173,7 +244,7 @@ impl Batcher {
     pub(super) async fn run(&self, raft: Raft, time: Arc<ClusterTime>, replica: Arc<Replica>) {
         while let Some(()) = self.wanted().await {
             let Ok(place) = Arc::clone(&self.window).acquire_owned().await else { return };
-            let Drained { mut transactions, mut callers, tick } = self.drain();
+            let Some(Drained { mut transactions, mut callers, tick, term }) = self.drain() else { continue };
             let mut touches = Vec::new();
             if self.wal.room() == Room::Ample {
                 touches = self.touches.take(ENTRY_TOUCHES);
@@ -193,7 +264,8 @@ impl Batcher {
                     batch.fail(refusal(&error));
                 }
             });
-            if raft.client_write_ff(proposal, Some(reply)).await.is_err() {
+            let write = raft.write(proposal).with_leader(committed_leader(term)).responder(reply);
+            if write.await.is_err() {
                 return;
             }
         }
@@ -208,7 +280,7 @@ impl Batcher {
                 if queue.closed {
                     return None;
                 }
-                if !queue.waiting.is_empty() || queue.tick {
+                if queue.phase.term().is_some() && (!queue.waiting.is_empty() || queue.tick) {
                     return Some(());
                 }
             }
@@ -216,9 +288,10 @@ impl Batcher {
         }
     }
 
-    /// The transactions of the next entry, as many as fit, and who waits for each.
-    fn drain(&self) -> Drained {
+    /// The transactions of the next entry, as many as fit, and who waits for each; `None` if this node does not lead.
+    fn drain(&self) -> Option<Drained> {
         let mut queue = self.queue.lock();
+        let term = queue.phase.term()?;
         let tick = std::mem::take(&mut queue.tick);
         let (mut commands, mut total_bytes) = (0, 0);
         let most = queue.waiting.len().min(ENTRY_COMMANDS);
@@ -233,7 +306,7 @@ impl Batcher {
             transactions.push(transaction);
             callers.push(caller);
         }
-        Drained { transactions, callers, tick }
+        Some(Drained { transactions, callers, tick, term })
     }
 }
 
@@ -244,6 +317,8 @@ struct Drained {
     callers: Vec<Caller>,
     /// An entry is wanted even if there is no transaction.
     tick: bool,
+    /// The term in which it may be proposed.
+    term: u64,
 }
 
 /// Tells callers whose transactions were not proposed.

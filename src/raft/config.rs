@@ -1,5 +1,11 @@
 //! Settings of the raft floor.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::members::FOUNDERS_MAX;
+
 /// How raft keeps time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -28,6 +34,71 @@ impl Config {
         }
         if self.election_max_ms <= self.election_min_ms {
             return Err("raft.election_max_ms must be larger than raft.election_min_ms".into());
+        }
+        Ok(())
+    }
+}
+
+/// How a node meets others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerConfig {
+    /// Where it listens to other members; `None`: it stays alone.
+    pub listen: Option<SocketAddr>,
+    /// Where they reach it: host and port; `None`: where it listens.
+    pub advertise: Option<String>,
+    /// Whom a new node asks: hosts and ports.
+    pub seeds: Vec<String>,
+    /// The secrets that members share.
+    pub secret_file: Option<PathBuf>,
+    /// It is never to vote.
+    pub learner: bool,
+    /// How long a member must be silent before a new one of its name takes its place.
+    pub replace_after: Duration,
+}
+
+impl Default for PeerConfig {
+    fn default() -> PeerConfig {
+        PeerConfig {
+            listen: None,
+            advertise: None,
+            seeds: Vec::new(),
+            secret_file: None,
+            learner: false,
+            replace_after: Duration::from_secs(30),
+        }
+    }
+}
+
+impl PeerConfig {
+    /// Says which setting is wrong, and why.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        let host_and_port = |text: &str| {
+            text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        if let Some(seed) = self.seeds.iter().find(|seed| !host_and_port(seed)) {
+            return Err(("cluster.seeds", format!("{seed} is not a host and a port, such as kvorum-0:7000")));
+        }
+        if self.seeds.len() as u64 > FOUNDERS_MAX {
+            return Err(("cluster.seeds", format!("at most {FOUNDERS_MAX} seeds are possible")));
+        }
+        if self.advertise.as_ref().is_some_and(|advertise| !host_and_port(advertise)) {
+            return Err(("peer.advertise", "a host and a port are wanted, such as kvorum-0:7000".into()));
+        }
+        let Some(listen) = self.listen else {
+            return match self.seeds.is_empty() && !self.learner {
+                true => Ok(()),
+                false => {
+                    Err(("peer.listen", "a node that is to be one of several must listen to them".into()))
+                }
+            };
+        };
+        if !listen.ip().is_loopback() && self.secret_file.is_none() {
+            let reason =
+                format!("{listen} can be reached from other machines: cluster.secret_file must be set");
+            return Err(("peer.listen", reason));
+        }
+        if listen.ip().is_unspecified() && self.advertise.is_none() {
+            return Err(("peer.advertise", format!("{listen} is no address where others reach this node")));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What can go wrong, by what the caller can do about it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::snapshot;
@@ -116,6 +117,17 @@ pub enum OpenError {
     /// The raft core did not start.
     #[error("raft: {0}")]
     Core(String),
+    /// The secrets that members share cannot be read.
+    #[error("cluster.secret_file: {0}")]
+    Secret(String),
+    /// The listener for peers cannot be bound.
+    #[error("cannot listen to peers on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 impl OpenError {

@@ -3,7 +3,8 @@
 //! ```text
 //! data/lock            locked while a process uses the directory
 //! data/restore.json    {format}                              there while a backup is being restored
-//! data/join.json       {format, nonce, incarnation, promise}  written first, so that a first start can be repeated
+//! data/join.json       {format, nonce, incarnation, promise, given, founders}
+//!                      written first, so that a first start can be repeated
 //! data/wal/            the log                                second
 //! data/node.json       {format, cluster, node, incarnation}   last: its being there says that the node exists
 //! data/running.json    {format, boot_id, durability}          there from start to clean shutdown
@@ -11,15 +12,18 @@
 //! ```
 //!
 //! A directory is *new* (no node.json, and nothing but the beginnings of a first start), *known* (node.json and
-//! log agree) or refused. The promise is the cluster that this node is going to create. Ids are 128 random bits,
-//! written as 32 hexadecimal digits.
+//! log agree) or refused. The promise is the cluster that this node creates if it is to create one; `given` is the promise
+//! that it gave another seed, `founders` are the first members of the cluster that it does create. Ids are 128 random
+//! bits, written as 32 hexadecimal digits.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::OpenError;
+use super::types::Member;
 use crate::disk::{self, Disk};
 use crate::wal::{self, Durability};
 
@@ -31,7 +35,7 @@ const RUNNING: &str = "running.json";
 const RESTORE: &str = "restore.json";
 
 /// The id of the node that creates a cluster. Later ones get theirs from the log.
-const FIRST_NODE: u64 = 1;
+pub(super) const FIRST_NODE: u64 = 1;
 
 /// Largest file of marks that is read.
 const MAX_MARK_BYTES: u64 = 64 << 10;
@@ -46,6 +50,26 @@ struct JoinFile {
     nonce: String,
     incarnation: String,
     promise: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given: Option<GivenFile>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    founders: Vec<FounderFile>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenFile {
+    cluster: String,
+    creator: String,
+    seeds: Vec<String>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FounderFile {
+    node: u64,
+    incarnation: String,
+    advertise: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,7 +95,19 @@ struct Format {
     format: u32,
 }
 
+/// The promise to let none but one seed create a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Given {
+    /// The cluster to be.
+    pub(super) cluster: u128,
+    /// Who creates it.
+    pub(super) creator: String,
+    /// The seeds for which this holds.
+    pub(super) seeds: Vec<String>,
+}
+
 /// A data directory and its marks.
+#[derive(Clone)]
 pub(super) struct Directory {
     disk: Arc<dyn Disk>,
     root: PathBuf,
@@ -171,20 +207,64 @@ impl Directory {
         removed.map_err(|error| OpenError::io(path, error))
     }
 
-    /// First step of a first start: an identity that stays the same however often the start is repeated.
+    /// First step of a first start: an identity that stays the same however often the start is repeated. It is that of
+    /// the node that creates a cluster.
     pub(super) fn begin(&self) -> Result<wal::Identity, OpenError> {
-        let join = match self.read::<JoinFile>(JOIN)? {
-            Some(join) => join,
-            None => {
-                self.clear_blank_log()?;
-                let [nonce, incarnation, promise] = [(); 3].map(|()| hex(random_id()));
-                let join = JoinFile { format: FORMAT, nonce, incarnation, promise };
-                self.write(JOIN, &join)?;
-                join
-            }
-        };
+        let join = self.beginning()?;
         let (cluster, incarnation) = (self.id(JOIN, &join.promise)?, self.id(JOIN, &join.incarnation)?);
         Ok(wal::Identity { cluster, node: FIRST_NODE, incarnation })
+    }
+
+    fn beginning(&self) -> Result<JoinFile, OpenError> {
+        if let Some(join) = self.read::<JoinFile>(JOIN)? {
+            return Ok(join);
+        }
+        self.clear_blank_log()?;
+        let [nonce, incarnation, promise] = [(); 3].map(|()| hex(random_id()));
+        let join =
+            JoinFile { format: FORMAT, nonce, incarnation, promise, given: None, founders: Vec::new() };
+        self.write(JOIN, &join)?;
+        Ok(join)
+    }
+
+    /// The promise that was given another seed, if any.
+    pub(super) fn given(&self) -> Result<Option<Given>, OpenError> {
+        let Some(GivenFile { cluster, creator, seeds }) = self.beginning()?.given else { return Ok(None) };
+        Ok(Some(Given { cluster: self.id(JOIN, &cluster)?, creator, seeds }))
+    }
+
+    /// Gives a promise. It is on disk when this returns.
+    pub(super) fn give(&self, given: &Given) -> Result<(), OpenError> {
+        let mut join = self.beginning()?;
+        join.given = Some(GivenFile {
+            cluster: hex(given.cluster),
+            creator: given.creator.clone(),
+            seeds: given.seeds.clone(),
+        });
+        self.write(JOIN, &join)
+    }
+
+    /// The first members of the cluster that this node has created, if it has.
+    pub(super) fn founders(&self) -> Result<BTreeMap<u64, Member>, OpenError> {
+        let founders = self.read::<JoinFile>(JOIN)?.map(|join| join.founders).unwrap_or_default();
+        let member = |founder: FounderFile| {
+            let incarnation = self.id(JOIN, &founder.incarnation)?;
+            Ok((founder.node, Member { incarnation, advertise: founder.advertise, learner: false }))
+        };
+        founders.into_iter().map(member).collect()
+    }
+
+    /// Notes the first members of the cluster that this node creates: before it exists, so that it is the same cluster
+    /// however often the start is repeated.
+    pub(super) fn found(&self, founders: &BTreeMap<u64, Member>) -> Result<(), OpenError> {
+        let mut join = self.beginning()?;
+        let founder = |(node, member): (&u64, &Member)| FounderFile {
+            node: *node,
+            incarnation: hex(member.incarnation),
+            advertise: member.advertise.clone(),
+        };
+        join.founders = founders.iter().map(founder).collect();
+        self.write(JOIN, &join)
     }
 
     /// Whether the log holds nothing but what a first start writes before it is finished.

@@ -15,6 +15,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{EntryPayload, OptionalSend, RaftLogReader};
 use tokio::sync::{oneshot, watch};
 
+use super::ledger::Ledger;
 use super::payload::{from_record, to_record};
 use super::proposal::Pending;
 use super::types::{Entry, GROUP, LogId, TypeConfig, Vote, from_wal, to_wal, vote_from_wal, vote_to_wal};
@@ -31,6 +32,7 @@ const REPLICATE_READ_BYTES: usize = 1 << 20;
 pub(super) struct LogStore {
     wal: Wal,
     pending: Arc<Pending>,
+    ledger: Arc<Ledger>,
     /// Index up to which purging is durable; `None` once the log has failed.
     purged: Arc<watch::Sender<Option<u64>>>,
 }
@@ -38,7 +40,13 @@ pub(super) struct LogStore {
 impl LogStore {
     pub(super) fn new(wal: Wal, pending: Arc<Pending>) -> LogStore {
         let purged = wal.state(GROUP).purged.map_or(0, |id| id.index);
-        LogStore { wal, pending, purged: Arc::new(watch::Sender::new(Some(purged))) }
+        let ledger = Arc::new(Ledger::new(wal.state(GROUP).vote.map(vote_from_wal)));
+        LogStore { wal, pending, ledger, purged: Arc::new(watch::Sender::new(Some(purged))) }
+    }
+
+    /// What this node has promised, and who may decide.
+    pub(super) fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.ledger)
     }
 
     /// Follows the index up to which purging is durable; `None` once the log has failed.
@@ -79,6 +87,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        self.ledger.vote(*vote);
         let vote = vote_to_wal(vote);
         self.durable(|wal, done| wal.save_vote(GROUP, vote, done)).await
     }
@@ -105,7 +114,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         for entry in entries {
             match &entry.payload {
                 EntryPayload::Normal(proposal) => self.pending.appended(entry.index(), proposal),
-                EntryPayload::Membership(_) => synced = true,
+                EntryPayload::Membership(membership) => {
+                    self.ledger.appended(entry.index(), membership);
+                    synced = true;
+                }
                 EntryPayload::Blank => {}
             }
             records.push(to_record(&entry));
@@ -127,6 +139,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         self.pending.truncated_after(last.as_ref().map(|id| id.index));
+        self.ledger.truncated_after(last.as_ref().map(|id| id.index));
         let last = last.as_ref().map(to_wal);
         self.durable(|wal, done| wal.truncate_after(GROUP, last, done)).await
     }

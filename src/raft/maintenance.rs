@@ -13,10 +13,15 @@ use super::backup::{Backup, Readers};
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
 use super::config::SnapshotConfig;
+use super::forward::Forwarder;
+use super::lead::Lead;
+use super::leader::Route;
 use super::machine::Machine;
+use super::members::Members;
+use super::peer::{Ask, Notes};
 use super::replica::Replica;
 use super::snapshots::{Snapshot, Snapshots};
-use super::touches::Touches;
+use super::touches::{SAMPLE, Touches};
 use super::types::{GROUP, TypeConfig};
 use super::{AdminError, Compaction, Taken};
 use crate::clock::Stopwatch;
@@ -31,6 +36,9 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// The offset of the wall clock from which on a warning is given, in milliseconds.
 const LARGE_OFFSET_MS: i64 = 1_000;
+
+/// A node without a leader for so long is not ready.
+const LEADERLESS: Duration = Duration::from_secs(10);
 
 /// How long a snapshot that could not be taken is left alone before the next try.
 const RETRY_SNAPSHOT: Duration = Duration::from_secs(10);
@@ -53,6 +61,11 @@ pub(super) struct Maintenance {
     pub(super) keep_bytes: u64,
     pub(super) last: LastSnapshot,
     pub(super) tasks: Tasks,
+    pub(super) lead: Arc<Lead>,
+    pub(super) members: Arc<Members>,
+    pub(super) forwarder: Arc<Forwarder>,
+    /// When a leader was last known.
+    pub(super) leader_seen: parking_lot::Mutex<Instant>,
 }
 
 /// Where the log stood when a snapshot was last taken.
@@ -103,6 +116,9 @@ impl Maintenance {
     }
 
     fn something_is_due(&self) -> bool {
+        if self.batcher.term().is_none() {
+            return false;
+        }
         let due = self.replica.store.read().next_deadline();
         due.is_some_and(|due| due <= self.time.now())
     }
@@ -112,7 +128,10 @@ impl Maintenance {
         let mut ticks = ticks(SECOND);
         let mut offset_is_large = false;
         while !self.stopped_at(&mut ticks).await {
-            self.time.steer();
+            self.time.steer(self.lead.node, &self.lead.voters());
+            self.members.keep().await;
+            let known = self.raft.server_metrics().borrow_watched().current_leader.is_some();
+            self.has_leader(known);
             let offset_ms = self.time.offset_ms();
             let was_large = std::mem::replace(&mut offset_is_large, offset_ms.abs() > LARGE_OFFSET_MS);
             if offset_is_large && !was_large {
@@ -122,7 +141,32 @@ impl Maintenance {
                 );
             }
             self.gather_touches();
+            self.send_touches().await;
         }
+    }
+
+    /// Whether a leader is known, or was so lately that an election may be under way.
+    pub(super) fn has_leader(&self, known: bool) -> bool {
+        let mut seen = self.leader_seen.lock();
+        if known {
+            *seen = Instant::now();
+        }
+        seen.elapsed() < LEADERLESS
+    }
+
+    /// The leader takes this node's notes along with its next entries.
+    async fn send_touches(&self) {
+        if self.batcher.term().is_some() {
+            return;
+        }
+        let Some(Route::There(_, way)) = self.members.leader.route() else { return };
+        let touches = self.touches.take(SAMPLE);
+        if touches.is_empty() {
+            return;
+        }
+        let touches = touches.iter().flat_map(|touch| [u64::from(touch.slot.0), touch.version.0]).collect();
+        // What does not arrive is a gap in a sample.
+        let _ = way.call(Ask::Notes(Notes { touches, tick: false }), SECOND).await;
     }
 
     /// While the store is limited, what was read lately is told with the next entries; while it is more than half full,

@@ -5,7 +5,9 @@
 //!                            |  committed
 //!                            v
 //!                     state machine -> store -> outcomes to the callers
-//!  read ----------------------------> store
+//!  read -> barrier (a quorum says who leads) -> store
+//!
+//!  peers: network, desk      not the leader: writes go through the forwarder, reads ask the leader where to read from
 //! ```
 //!
 //! Invariants: the entry that is acknowledged is on disk on a quorum and applied here; an error other than
@@ -13,20 +15,30 @@
 //! once. What this floor does not do: permissions, limits on requests, protocols. Those are above.
 
 mod backup;
+mod barrier;
 mod batcher;
 mod cluster_time;
 mod config;
 mod error;
+mod formation;
+mod forward;
 mod health;
 mod identity;
+mod ignition;
+mod lead;
+mod leader;
+mod ledger;
 mod log_store;
 mod machine;
 mod maintenance;
+mod members;
 mod node;
 mod open;
+mod options;
 mod payload;
 mod peer;
 mod proposal;
+mod recovery;
 mod removals;
 mod replica;
 mod restore;
@@ -37,10 +49,10 @@ mod touches;
 mod types;
 
 pub use backup::Backup;
-pub use config::{Config, SnapshotConfig};
+pub use config::{Config, PeerConfig, SnapshotConfig};
 pub use error::{AdminError, Failure, OpenError, ReadError, WriteError};
 pub use node::{Consistency, Node, Read};
-pub use open::Options;
+pub use options::Options;
 pub use proposal::Reply;
 pub use removals::{Gone, Removals};
 pub use restore::{Lifetimes, Restore, Restored, restore};

@@ -9,12 +9,16 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
+use super::barrier::Barrier;
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
+use super::forward::Forwarder;
 use super::health::Health;
 use super::identity::Directory;
+use super::leader::{Leader, Route};
 use super::machine::Machine;
 use super::maintenance::Maintenance;
+use super::peer::{Ask, Notes};
 use super::replica::Replica;
 use super::snapshots::Snapshots;
 use super::touches::Touches;
@@ -29,6 +33,12 @@ use crate::wal::{self, Wal};
 
 /// How long the node's own tasks are waited for when it stops.
 const CLOSING_TASKS: Duration = Duration::from_secs(10);
+
+/// How long a leader is asked to move the store's time on.
+const TICKING: Duration = Duration::from_secs(1);
+
+/// How long a leader that stops waits for another to take over.
+const HANDING_OVER: Duration = Duration::from_secs(2);
 
 /// How sure a read is to see the latest acknowledged write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +79,10 @@ pub(super) struct Parts {
     pub(super) directory: Directory,
     pub(super) lock: Mutex<Option<Lock>>,
     /// Set first of all when the node stops: looked at by every read.
-    pub(super) closing: AtomicBool,
+    pub(super) closing: Arc<AtomicBool>,
+    pub(super) barrier: Arc<Barrier>,
+    pub(super) leader: Arc<Leader>,
+    pub(super) forwarder: Arc<Forwarder>,
     pub(super) tasks: Tasks,
     /// Where raft lives; callers may live on another runtime.
     pub(super) runtime: Handle,
@@ -103,17 +116,45 @@ impl Node {
         reads: Vec<(usize, Query)>,
         deadline: Instant,
     ) -> Result<Reply, WriteError> {
-        let reply = self.0.batcher.write(transaction, reads, deadline).await?;
+        let reply = self.propose(transaction, reads, deadline).await?;
         reply.answers.iter().for_each(|answer| self.note_read(answer));
         Ok(reply)
     }
 
+    /// Proposes here if this node leads, else through the leader; waits for one if there is none. Only what was certainly
+    /// not proposed is tried again.
+    async fn propose(
+        &self,
+        transaction: Transaction,
+        reads: Vec<(usize, Query)>,
+        deadline: Instant,
+    ) -> Result<Reply, WriteError> {
+        let Parts { batcher, leader, forwarder, .. } = &*self.0;
+        if leader.is_alone() {
+            return batcher.write(transaction, reads, deadline).await;
+        }
+        loop {
+            if self.0.closing.load(Ordering::Relaxed) || self.0.health.failure().is_some() {
+                return Err(WriteError::Unavailable);
+            }
+            let route = leader.find(deadline).await.ok_or(WriteError::NoLeader)?;
+            let (transaction, reads) = (transaction.clone(), reads.clone());
+            let result = match route {
+                Route::Here(_) => batcher.write(transaction, reads, deadline).await,
+                Route::There(id, way) => forwarder.write((id, *way), transaction, reads, deadline).await,
+            };
+            match result {
+                Err(WriteError::NoLeader) => leader.changed(deadline).await.ok_or(WriteError::NoLeader)?,
+                other => return other,
+            }
+        }
+    }
+
     /// Answers a query with the asked consistency.
     ///
-    /// The sole voter of a cluster needs no barrier: what it acknowledged it has applied.
-    ///
     /// # Errors
-    /// [`ReadError::Timeout`] if the deadline passed first; [`ReadError::Unavailable`] while stopping.
+    /// [`ReadError::Timeout`] if the deadline passed first, [`ReadError::NoLeader`] if nobody led until then;
+    /// [`ReadError::Unavailable`] while stopping.
     pub async fn read(
         &self,
         query: &Query,
@@ -123,20 +164,30 @@ impl Node {
         if self.0.closing.load(Ordering::Relaxed) {
             return Err(ReadError::Unavailable);
         }
-        let mut read = self.look(query, consistency);
+        let mut stamp = Timestamp(0);
+        if consistency != Consistency::Stale {
+            let pass = self.0.barrier.pass(consistency == Consistency::Lease, deadline).await?;
+            if self.0.replica.applied_index() < pass.index {
+                let applied = self.0.replica.wait_until(|replica| replica.applied_index() >= pass.index);
+                timeout_at(deadline, applied).await.map_err(|_| ReadError::Timeout)?;
+            }
+            stamp = pass.stamp;
+        }
+        let mut read = self.look(query, consistency, stamp);
         // Again if need be: what is written meanwhile may have a deadline that passes at once.
         while consistency != Consistency::Stale
             && let Some(passed) = passed_deadline(&read.answer, read.now)
         {
             self.reach(passed, deadline).await?;
-            read = self.look(query, consistency);
+            read = self.look(query, consistency, stamp);
         }
         self.note_read(&read.answer);
         Ok(read)
     }
 
-    /// Reads the store as it is. `now` of the result may be ahead of the store's: see [`Node::read`].
-    fn look(&self, query: &Query, consistency: Consistency) -> Read {
+    /// Reads the store as it is. `now` of the result may be ahead of the store's: see [`Node::read`]. `stamp` is the
+    /// leader's time at the barrier.
+    fn look(&self, query: &Query, consistency: Consistency, stamp: Timestamp) -> Read {
         let store = self.0.replica.store.read();
         let state_now = store.now();
         let presence_at = match consistency {
@@ -145,14 +196,25 @@ impl Node {
         };
         let answer = store.read(presence_at, query);
         drop(store);
-        let now = if has_deadline(&answer) { state_now.max(self.0.time.now()) } else { state_now };
+        let now = match (consistency, has_deadline(&answer)) {
+            (_, false) => state_now,
+            (Consistency::Stale, true) => state_now.max(self.0.time.now()),
+            (Consistency::Linearizable | Consistency::Lease, true) => state_now.max(stamp),
+        };
         Read { answer, now }
     }
 
     /// A deadline has passed on the leader's clock but not yet in the store. Waits until it has: one entry serves all
     /// who wait, and once the key was seen absent it stays absent.
     async fn reach(&self, passed: Timestamp, deadline: Instant) -> Result<(), ReadError> {
-        self.0.batcher.tick();
+        match self.0.leader.route() {
+            Some(Route::Here(_)) | None => self.0.batcher.tick(),
+            Some(Route::There(_, way)) => {
+                let notes = Notes { touches: Vec::new(), tick: true };
+                // If it does not arrive, the leader finds out by itself a little later.
+                let _ = way.call(Ask::Notes(notes), TICKING).await;
+            }
+        }
         let reached = self.0.replica.wait_until(|replica| replica.now() >= passed);
         timeout_at(deadline, reached).await.map_err(|_| ReadError::Timeout)
     }
@@ -229,7 +291,7 @@ impl Node {
             purged_index: state.purged.map_or(0, |id| id.index),
             level: self.0.replica.store.read().level(),
             clock_offset_ms: self.0.time.offset_ms(),
-            ready: metrics.current_leader.is_some()
+            ready: self.0.maintenance.has_leader(metrics.current_leader.is_some())
                 && !self.0.closing.load(Ordering::Relaxed)
                 && self.0.health.failure().is_none(),
             wal: self.0.wal.stats(),
@@ -259,14 +321,41 @@ impl Node {
         self.0.health.failed().await
     }
 
+    /// Hands leadership to the voter that has most of the log, if there is another one.
+    pub async fn hand_over(&self) {
+        let raft = &self.0.raft;
+        let target = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let replication = metrics.replication.iter().flatten();
+            let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
+            let others = replication.filter(|(id, _)| **id != self.0.identity.node && voters.contains(id));
+            others.max_by_key(|(_, at)| at.as_ref().map(|id| id.index)).map(|(id, _)| *id)
+        };
+        let (Some(target), true) = (target, raft.is_leader()) else { return };
+        tracing::info!(to = target, "handing over");
+        if raft.trigger().transfer_leader(target).await.is_err() {
+            return;
+        }
+        let own = self.0.identity.node;
+        let taken = |metrics: &openraft::RaftMetrics<TypeConfig>| {
+            metrics.current_leader.is_some_and(|leader| leader != own) || metrics.running_state.is_err()
+        };
+        if let Err(error) = raft.wait(Some(HANDING_OVER)).metrics(taken, "another node leads").await {
+            tracing::warn!(%error, "nobody took over");
+        }
+    }
+
     /// Stops: takes no more, lets go of raft, flushes and closes the log, and unlocks the directory.
     ///
     /// # Errors
     /// [`Failure::Log`] if the log did not close cleanly: what was not synced before may be lost.
     pub async fn close(self) -> Result<(), Failure> {
         let parts = &self.0;
+        self.hand_over().await;
         parts.closing.store(true, Ordering::Relaxed);
         parts.batcher.close();
+        parts.forwarder.close();
         parts.wal.give_up_waiting();
         parts.snapshots.close().await;
         parts.tasks.stop(Instant::now() + CLOSING_TASKS).await;

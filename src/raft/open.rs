@@ -1,12 +1,10 @@
 //! Start-up: what is on disk becomes a node that serves.
 //!
 //! ```text
-//! lock -> identity -> newest snapshot -> WAL -> raft core -> elected -> everything in the log applied
-//!      -> cluster time -> batcher -> (new cluster: seeded) -> serving
+//! lock -> listening to peers -> identity (new: formed or admitted) -> newest snapshot -> WAL -> raft core -> serving
+//!      alone: -> elected -> everything in the log applied -> (new cluster: seeded) -> serving
 //! ```
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -15,248 +13,283 @@ use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
 use super::backup::Readers;
+use super::barrier::Barrier;
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
+use super::formation::{Formation, Lobby, PeerName};
+use super::forward::Forwarder;
 use super::health::{Health, dead};
-use super::identity::{Directory, random_id};
+use super::identity::random_id;
+use super::ignition::{Unled, begin, core, died, led, spawn_tasks};
+use super::lead::Lead;
+use super::leader::Leader;
+use super::ledger::Ledger;
 use super::log_store::LogStore;
 use super::machine::Machine;
 use super::maintenance::{LastSnapshot, Maintenance};
+use super::members::Members;
 use super::node::{Node, Parts};
-use super::payload::decode_membership;
-use super::peer::Peers;
+use super::options::Options;
+use super::peer::{Desk, Guard, Listener, Me, Peers, Reception, Roster, Secret};
 use super::proposal::Pending;
-use super::replica::{Applied, Replica};
-use super::restore::{Restore, restore_if_new};
-use super::snapshot::{self, Folder, Found, Loaded};
+use super::recovery::{Claimed, Recovered, Recovery, claim, recover};
+use super::replica::Replica;
 use super::snapshots::Snapshots;
 use super::touches::Touches;
-use super::types::{GROUP, Member, TypeConfig, from_wal};
-use super::{Config, Failure, OpenError, SnapshotConfig, WriteError, config};
-use crate::clock::Clock;
-use crate::disk::{Disk, Lock};
-use crate::model::{Command, Settings, Transaction};
+use super::types::TypeConfig;
+use super::{OpenError, config};
 use crate::shutdown::Tasks;
-use crate::store::Store;
-use crate::wal::{self, Survey, Wal};
+use crate::wal::Wal;
 
-/// How long the seeding of a new cluster may take.
-const SEEDING: Duration = Duration::from_secs(30);
+/// How long tasks are waited for when a start has failed.
+const STOPPING: Duration = Duration::from_secs(30);
 
-/// What a node is opened with.
-pub struct Options {
-    /// The data directory.
-    pub data_dir: PathBuf,
-    /// How raft keeps time.
-    pub raft: Config,
-    /// The log.
-    pub wal: wal::Config,
-    /// Bytes of log kept behind the snapshots for those who lag.
-    pub wal_keep_bytes: u64,
-    /// When snapshots are taken.
-    pub snapshot: SnapshotConfig,
-    /// Settings of a cluster that is created; an existing one keeps its own.
-    pub seed: Settings,
-    /// What a cluster that is created begins with, if not with nothing.
-    pub restore_from: Option<Restore>,
-    /// Where time comes from.
-    pub clock: Arc<dyn Clock>,
-    /// Where files are.
-    pub disk: Arc<dyn Disk>,
-}
-
-/// What was found on disk.
-struct Recovered {
-    directory: Directory,
-    lock: Lock,
-    identity: wal::Identity,
-    wal: Wal,
-    folder: Folder,
-    recovery: Recovery,
+/// How the node meets others.
+struct Meeting {
+    secret: Arc<Secret>,
+    desk: Arc<Desk>,
+    lobby: Arc<Lobby>,
+    boot: u128,
+    advertise: String,
+    tasks: Tasks,
 }
 
 impl Node {
-    /// Opens the node in `options.data_dir`; a new directory becomes the sole voter of a new cluster. Returns when
-    /// the node serves. Must be called on the runtime on which raft is to live.
+    /// Opens the node in `options.data_dir`. A new directory becomes a member of the cluster that its seeds are in or
+    /// create; without seeds the sole voter of a new one. Returns when the node can be asked. Must be called on the runtime on
+    /// which raft is to live.
     ///
     /// # Errors
     /// See [`OpenError`]. A refusal changes neither log nor snapshots.
     pub async fn open(options: Options) -> Result<Node, OpenError> {
-        match tokio::task::spawn_blocking(move || (recover(&options), options)).await {
-            Ok((recovered, options)) => start(options, recovered?).await,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        let options = Arc::new(options);
+        let claimed = blocking(&options, claim).await?;
+        let meeting = meet(&options, &claimed).await?;
+        let identity = match claimed.known {
+            Some(identity) => identity,
+            None => {
+                let Meeting { lobby, secret, boot, .. } = &meeting;
+                let (lobby, secret) = (Arc::clone(lobby), Arc::clone(secret));
+                Formation { lobby, secret, boot: *boot }.run().await?.identity
+            }
+        };
+        let recovered = blocking(&options, move |options| recover(options, claimed, identity)).await?;
+        meeting.lobby.entered(identity.cluster);
+        start(&options, recovered, meeting).await
+    }
+}
+
+/// Does what waits for a disk away from the runtime.
+async fn blocking<T: Send + 'static>(
+    options: &Arc<Options>,
+    work: impl FnOnce(&Options) -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    let options = Arc::clone(options);
+    let done = tokio::task::spawn_blocking(move || work(&options)).await;
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+/// Listens to peers from now on, and tells them what this node is.
+async fn meet(options: &Options, claimed: &Claimed) -> Result<Meeting, OpenError> {
+    let config = &options.peer;
+    let secret = Secret::load(&options.disk, config.secret_file.clone()).map_err(OpenError::Secret)?;
+    let secret = Arc::new(secret);
+    let listener = match config.listen {
+        Some(address) => {
+            let bound = Listener::bind(address).await;
+            Some(bound.map_err(|source| OpenError::Listen { address, source })?)
         }
+        None => None,
+    };
+    let own = listener.as_ref().map(|listener| listener.address().to_string());
+    let advertise = config.advertise.clone().or(own).unwrap_or_default();
+    let incarnation = match &claimed.known {
+        Some(identity) => identity.incarnation,
+        None => claimed.directory.begin()?.incarnation,
+    };
+    let name =
+        PeerName { advertise: advertise.clone(), seeds: config.seeds.clone(), learner: config.learner };
+    let lobby = Lobby::new(name, incarnation, claimed.directory.clone());
+    let desk = Arc::new(Desk::new(Arc::clone(&lobby)));
+    let tasks = Tasks::new();
+    if let Some(listener) = listener {
+        tracing::info!(address = %listener.address(), advertise, "listens to peers");
+        let stopped = tasks.stopped();
+        tasks.spawn("peers", listener.serve(Arc::clone(&desk), Arc::clone(&secret), stopped));
     }
+    Ok(Meeting { secret, desk, lobby, boot: random_id(), advertise, tasks })
 }
 
-fn recover(options: &Options) -> Result<Recovered, OpenError> {
-    let (disk, config) = (Arc::clone(&options.disk), options.wal);
-    let directory = Directory::new(Arc::clone(&disk), &options.data_dir);
-    let lock = directory.lock()?;
-    if let Some(what) = &options.restore_from {
-        restore_if_new(&directory, config, options.clock.as_ref(), what)?;
-    }
-    let known = directory.known()?;
-    directory.check_last_stop(&config)?;
-    if known.is_none() && !directory.log_is_blank()? {
-        return Err(directory.foreign("the log has content but there is no node.json: restore it"));
-    }
-    let identity = known.map_or_else(|| directory.begin(), Ok)?;
-    // All that can be refused is looked at before the log is written to: a refusal leaves it as it is.
-    let folder = Folder::open(Arc::clone(&disk), &directory.snapshots()).map_err(OpenError::from)?;
-    let mut loaded = folder.load_newest(identity.cluster).map_err(OpenError::from)?;
-    let survey = Survey::of(disk.as_ref(), &directory.wal(), &identity).map_err(OpenError::from)?;
-    let log = survey.state(GROUP);
-    let damaged = loaded.as_mut().map(|loaded| std::mem::take(&mut loaded.damaged)).unwrap_or_default();
-    for error in &damaged {
-        tracing::error!(%error, "a snapshot is damaged; an older one stands in");
-    }
-    let snapshot = loaded.as_ref().map(|loaded| loaded.meta.last_log);
-    if let Some(what) = gap(&log, snapshot) {
-        // With a damaged snapshot in between it is that file which must be named.
-        return Err(damaged.into_iter().next().map_or_else(|| directory.foreign(&what), OpenError::from));
-    }
-    let recovery = recovery(loaded)?;
-    if is_sole_voter(&recovery.applied, identity.node)
-        && config.durability == wal::Durability::Always
-        && log.last < snapshot
-    {
-        return Err(directory.foreign("the log ends before the newest snapshot: a part of it is missing"));
-    }
-    // From here on the directory is written to.
-    let wal =
-        Wal::open_surveyed(disk, &directory.wal(), identity, config, survey).map_err(OpenError::from)?;
-    if known.is_none() {
-        directory.finish(&identity)?;
-    }
-    directory.finish_restore()?;
-    directory.mark_running(&config)?;
-    Ok(Recovered { directory, lock, identity, wal, folder, recovery })
-}
-
-/// What is missing between the newest usable snapshot and the log, if anything.
-fn gap(log: &wal::GroupState, snapshot: Option<wal::LogId>) -> Option<String> {
-    let purged = log.purged.filter(|purged| snapshot.map(|id| id.index) < Some(purged.index))?;
-    let end = snapshot.map_or("nowhere".to_owned(), |id| format!("at entry {}", id.index));
-    Some(format!(
-        "the log begins after entry {} and the newest usable snapshot ends {end}: what is between is lost. Restore the \
-         directory from a backup",
-        purged.index
-    ))
-}
-
-/// The store as the newest snapshot left it, and where that is in the log.
-#[derive(Default)]
-struct Recovery {
-    store: Store,
-    applied: Applied,
-    current: Option<(snapshot::Meta, Found)>,
-}
-
-fn recovery(loaded: Option<Loaded>) -> Result<Recovery, OpenError> {
-    let Some(Loaded { meta, store, path, bytes, .. }) = loaded else { return Ok(Recovery::default()) };
-    let membership = decode_membership(meta.membership_log.map(from_wal), &meta.membership);
-    let membership = membership.map_err(|error| OpenError::io(&path, error))?;
-    let applied = Applied { last: Some(from_wal(meta.last_log)), membership };
-    let found = Found { path, last_log: meta.last_log, bytes };
-    Ok(Recovery { store, applied, current: Some((meta, found)) })
-}
-
-/// Such a node has synced every entry before it was applied, so its log reaches at least as far as its snapshots. (A
-/// member of several may have got a snapshot from the leader.)
-fn is_sole_voter(applied: &Applied, node: u64) -> bool {
-    applied.membership.voter_ids().eq([node])
-}
-
-/// A raft core that leads and has applied its log.
+/// A raft core, and what it stands on.
 struct Core {
     raft: Raft,
     replica: Arc<Replica>,
     snapshots: Snapshots,
     purged: watch::Receiver<Option<u64>>,
+    ledger: Arc<Ledger>,
+    time: Arc<ClusterTime>,
+    roster: Roster,
+    /// The only voter, if this node is that.
+    is_alone: bool,
 }
 
-async fn start_core(options: &Options, recovered: &mut Recovered) -> Result<Core, OpenError> {
+async fn start_core(
+    options: &Options,
+    recovered: &mut Recovered,
+    meeting: &Meeting,
+) -> Result<Core, OpenError> {
     let (identity, wal) = (recovered.identity, &recovered.wal);
     let Recovery { store, applied, current } = std::mem::take(&mut recovered.recovery);
     let pending = Arc::new(Pending::default());
+    let membership = applied.membership.clone();
     let replica = Arc::new(Replica::new(store, applied, Arc::clone(&pending), wal.clone()));
     let side_buffer = usize::try_from(options.snapshot.side_buffer_bytes).unwrap_or(usize::MAX);
     let snapshots = Snapshots::new(recovered.folder.clone(), identity.cluster, side_buffer, current)
         .map_err(|error| OpenError::io(recovered.directory.snapshots(), error))?;
+    let me = Me {
+        cluster: identity.cluster,
+        node: identity.node,
+        incarnation: identity.incarnation,
+        boot: meeting.boot,
+    };
+    let guard = Guard::new(me, Duration::from_millis(options.raft.election_max_ms));
+    let roster = Roster::new(me, Arc::clone(&meeting.secret), guard);
+    roster.learn(&membership);
+    let time = Arc::new(ClusterTime::new(Arc::clone(&options.clock)));
     let log = LogStore::new(wal.clone(), pending);
-    let purged = log.watch_purged();
+    let (purged, ledger) = (log.watch_purged(), log.ledger());
     let machine = Machine::new(Arc::clone(&replica), snapshots.clone());
     let settings = Arc::new(config::openraft(&options.raft).validate().map_err(core)?);
-    let built = openraft::Raft::build(identity.node, settings, Peers, log, machine).await;
+    let peers = Peers { roster: roster.clone(), time: Arc::clone(&time), snapshots: snapshots.clone() };
+    let built = openraft::Raft::build(identity.node, settings, peers, log, machine).await;
     let raft = built.map_err(|error| replica.refusal.get().cloned().map_or(core(error), died))?;
     raft.run();
-    let led = tokio::select! {
+    let begun = tokio::select! {
         biased;
         failure = dead(&raft, &replica) => Err(died(failure)),
-        led = lead(&raft, identity) => led,
+        begun = begin(&raft, &recovered.directory, identity, &meeting.advertise) => begun,
     };
-    if let Err(error) = led {
-        stop_early(&raft, wal).await;
-        return Err(error);
+    match begun {
+        Ok(is_alone) => Ok(Core { raft, replica, snapshots, purged, ledger, time, roster, is_alone }),
+        Err(error) => {
+            stop_early(&raft, wal).await;
+            Err(error)
+        }
     }
-    Ok(Core { raft, replica, snapshots, purged })
 }
 
-async fn start(options: Options, mut recovered: Recovered) -> Result<Node, OpenError> {
-    let Core { raft, replica, snapshots, purged } = start_core(&options, &mut recovered).await?;
+async fn start(options: &Options, mut recovered: Recovered, meeting: Meeting) -> Result<Node, OpenError> {
+    let core = start_core(options, &mut recovered, &meeting).await?;
+    let (raft, replica, snapshots) = (core.raft.clone(), Arc::clone(&core.replica), core.snapshots.clone());
+    let (time, is_alone) = (Arc::clone(&core.time), core.is_alone);
     let Recovered { directory, lock, identity, wal, .. } = recovered;
-    let floor = replica.store.read().now();
-    let time = Arc::new(ClusterTime::cold_start(Arc::clone(&options.clock), floor));
-    let touches = Arc::new(Touches::default());
-    let batcher = Arc::new(Batcher::new(Arc::clone(&touches), wal.clone()));
-    let maintenance = Arc::new(Maintenance {
-        raft: raft.clone(),
-        replica: Arc::clone(&replica),
-        batcher: Arc::clone(&batcher),
-        touches: Arc::clone(&touches),
-        time: Arc::clone(&time),
-        last: LastSnapshot::new(
-            snapshots.index().unwrap_or(0),
-            wal.stats().bytes.saturating_sub(options.wal_keep_bytes),
-        ),
-        snapshots: snapshots.clone(),
-        readers: Readers::new(),
-        tasks: Tasks::new(),
-        wal: wal.clone(),
-        purged,
-        config: options.snapshot,
-        keep_bytes: options.wal_keep_bytes,
-    });
+    let Assembled { maintenance, barrier, closing, quiet_until } = assemble(options, core, &wal, meeting);
     let health = Arc::new(Health::default());
-    spawn_tasks(&maintenance, &health);
-    let seeded = seed(&replica, &batcher, options.seed).await;
-    if let Err(error) = seeded {
-        batcher.close();
-        maintenance.tasks.stop(Instant::now() + SEEDING).await;
+    spawn_tasks(&maintenance, &health, quiet_until);
+    if is_alone && let Err(error) = led(&maintenance, &health).await {
+        maintenance.batcher.close();
+        maintenance.tasks.stop(Instant::now() + STOPPING).await;
         stop_early(&maintenance.raft, &wal).await;
         return Err(match error {
-            WriteError::OutOfDisk => OpenError::NoSpace(options.data_dir),
-            other => OpenError::Core(format!("seeding the cluster: {other}")),
+            Unled::Full => OpenError::NoSpace(options.data_dir.clone()),
+            Unled::Died(failure) => died(failure),
         });
     }
     Ok(Node::new(Parts {
         identity,
         raft,
         replica,
-        batcher,
-        touches,
+        batcher: Arc::clone(&maintenance.batcher),
+        touches: Arc::clone(&maintenance.touches),
         time,
         tasks: maintenance.tasks.clone(),
-        maintenance,
         snapshots,
         health,
         wal,
         directory,
         lock: parking_lot::Mutex::new(Some(lock)),
-        closing: AtomicBool::new(false),
+        closing,
+        leader: Arc::clone(&barrier.leader),
+        barrier,
+        forwarder: Arc::clone(&maintenance.forwarder),
+        maintenance,
         runtime: Handle::current(),
     }))
+}
+
+/// The parts of a node, put together and not running yet.
+struct Assembled {
+    maintenance: Arc<Maintenance>,
+    barrier: Arc<Barrier>,
+    closing: Arc<AtomicBool>,
+    /// Until then this node votes for nobody.
+    quiet_until: Option<Instant>,
+}
+
+/// Puts the parts together; peers are answered from now on.
+fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assembled {
+    let Core { raft, replica, snapshots, purged, ledger, time, roster, is_alone } = core;
+    let Meeting { desk, tasks, advertise, .. } = meeting;
+    let node = roster.me().node;
+    let touches = Arc::new(Touches::default());
+    let batcher = Arc::new(Batcher::new(Arc::clone(&touches), wal.clone()));
+    let lead = Arc::new(Lead {
+        raft: raft.clone(),
+        node,
+        replica: Arc::clone(&replica),
+        batcher: Arc::clone(&batcher),
+        time: Arc::clone(&time),
+        ledger: Arc::clone(&ledger),
+        seed: options.seed,
+        unseeded: watch::Sender::new(None),
+    });
+    let leader = Arc::new(Leader {
+        raft: raft.clone(),
+        node,
+        batcher: Arc::clone(&batcher),
+        roster: roster.clone(),
+        alone: Arc::default(),
+    });
+    let election = Duration::from_millis(options.raft.election_max_ms);
+    let (of_reads, of_time) = (Arc::clone(&replica), Arc::clone(&time));
+    let barrier = Barrier::new(Arc::clone(&leader), Arc::clone(&ledger), of_reads, of_time, election);
+    let barrier = Arc::new(barrier);
+    // A sole voter has promised nothing to anybody else.
+    let quiet_until = (!is_alone && ledger.promised().is_some()).then(|| Instant::now() + election);
+    let members = Arc::new(Members::new(leader, ledger, options.peer.replace_after, advertise));
+    let closing = Arc::new(AtomicBool::new(false));
+    desk.open(Reception {
+        roster,
+        raft: raft.clone(),
+        barrier: Arc::clone(&barrier),
+        members: Arc::clone(&members),
+        touches: Arc::clone(&touches),
+        snapshots: snapshots.clone(),
+        wal: wal.clone(),
+        quiet_until,
+        closing: Arc::clone(&closing),
+    });
+    let carried_bytes = wal.stats().bytes.saturating_sub(options.wal_keep_bytes);
+    let maintenance = Maintenance {
+        raft,
+        replica,
+        batcher,
+        touches,
+        time,
+        last: LastSnapshot::new(snapshots.index().unwrap_or(0), carried_bytes),
+        snapshots,
+        readers: Readers::new(),
+        tasks,
+        wal: wal.clone(),
+        purged,
+        config: options.snapshot,
+        keep_bytes: options.wal_keep_bytes,
+        lead,
+        members,
+        forwarder: Arc::new(Forwarder::new()),
+        leader_seen: parking_lot::Mutex::new(Instant::now()),
+    };
+    Assembled { maintenance: Arc::new(maintenance), barrier, closing, quiet_until }
 }
 
 /// Lets go of what a start that failed has begun.
@@ -271,67 +304,3 @@ async fn stop_early(raft: &Raft, wal: &Wal) {
 }
 
 type Raft = openraft::Raft<TypeConfig, Machine>;
-
-/// Forms the cluster of this voter if there is none, has it elected, and waits until its store has everything that
-/// is in its log.
-async fn lead(raft: &Raft, identity: wal::Identity) -> Result<(), OpenError> {
-    if raft.is_initialized().await.map_err(core)? {
-        raft.trigger().elect(false).await.map_err(core)?;
-    } else {
-        let member = Member { incarnation: identity.incarnation, advertise: String::new() };
-        raft.initialize(BTreeMap::from([(identity.node, member)])).await.map_err(core)?;
-    }
-    let wait = raft.wait(None);
-    let leads = wait.metrics(
-        |metrics| {
-            let applied_term = metrics.last_applied.map(|id| id.leader_id.term);
-            metrics.running_state.is_err()
-                || metrics.current_leader == Some(identity.node) && applied_term == Some(metrics.current_term)
-        },
-        "this node leads and has applied its log",
-    );
-    leads.await.map_err(core)?.running_state.map_err(core)
-}
-
-fn spawn_tasks(maintenance: &Arc<Maintenance>, health: &Arc<Health>) {
-    let tasks = &maintenance.tasks;
-    let node = Arc::clone(maintenance);
-    tasks.spawn("raft-batcher", async move {
-        node.batcher.run(node.raft.clone(), Arc::clone(&node.time), Arc::clone(&node.replica)).await;
-        // It ends with the core, which the health task reports with its reason.
-        node.tasks.stopped().await;
-    });
-    let node = Arc::clone(maintenance);
-    tasks.spawn("raft-expiry", async move { node.expire().await });
-    let node = Arc::clone(maintenance);
-    tasks.spawn("raft-seconds", async move { node.every_second().await });
-    let node = Arc::clone(maintenance);
-    tasks.spawn("raft-snapshots", async move { node.keep_snapshots().await });
-    let (node, health) = (Arc::clone(maintenance), Arc::clone(health));
-    tasks.spawn("raft-health", async move {
-        let (replica, batcher) = (Arc::clone(&node.replica), Arc::clone(&node.batcher));
-        health.watch(node.raft.clone(), node.wal.clone(), replica, batcher, node.tasks.clone()).await;
-    });
-}
-
-/// The first command of a cluster: its hash seed and settings. A cluster that has them keeps its own.
-async fn seed(replica: &Replica, batcher: &Batcher, settings: Settings) -> Result<(), WriteError> {
-    if replica.store.read().is_initialized() {
-        return Ok(());
-    }
-    let command = Command::Initialize { hash_seed: random_id(), settings };
-    batcher.write(Transaction::single(command), Vec::new(), Instant::now() + SEEDING).await.map(|_| ())
-}
-
-/// What did not live long enough to serve.
-fn died(failure: Failure) -> OpenError {
-    match failure {
-        Failure::LevelTooHigh(what) => OpenError::LevelTooHigh(what),
-        Failure::Core(what) => OpenError::Core(what),
-        other => core(other),
-    }
-}
-
-fn core(error: impl std::fmt::Display) -> OpenError {
-    OpenError::Core(error.to_string())
-}

@@ -6,6 +6,7 @@
 //!            0x81         membership: MessagePack [configs, members]
 //!                         configs  [[voter, ...], ...]    two of them while the change is joint
 //!                         members  [[id, incarnation (16 bytes, big endian), advertise], ...]
+//!                                  a fourth part, true, where a member is never to vote
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,10 +80,13 @@ fn write_membership(out: &mut Vec<u8>, membership: &Membership<u64, Member>) {
     }
     encode::write_array_len(out, length(membership.nodes().count())).expect(INFALLIBLE);
     for (id, member) in membership.nodes() {
-        encode::write_array_len(out, 3).expect(INFALLIBLE);
+        encode::write_array_len(out, if member.learner { 4 } else { 3 }).expect(INFALLIBLE);
         encode::write_uint(out, *id).expect(INFALLIBLE);
         encode::write_bin(out, &member.incarnation.to_be_bytes()).expect(INFALLIBLE);
         encode::write_str(out, &member.advertise).expect(INFALLIBLE);
+        if member.learner {
+            encode::write_bool(out, true).expect(INFALLIBLE);
+        }
     }
 }
 
@@ -115,7 +119,8 @@ fn read_config(input: &mut &[u8]) -> Option<BTreeSet<u64>> {
 }
 
 fn read_member(input: &mut &[u8]) -> Option<(u64, Member)> {
-    if decode::read_array_len(input).ok()? != 3 {
+    let parts = decode::read_array_len(input).ok()?;
+    if parts != 3 && parts != 4 {
         return None;
     }
     let id = decode::read_int(input).ok()?;
@@ -125,9 +130,13 @@ fn read_member(input: &mut &[u8]) -> Option<(u64, Member)> {
     let (incarnation, rest) = input.split_first_chunk::<16>()?;
     *input = rest;
     let (advertise, rest) = decode::read_str_from_slice(*input).ok()?;
-    let member = Member { incarnation: u128::from_be_bytes(*incarnation), advertise: advertise.to_owned() };
     *input = rest;
-    Some((id, member))
+    let learner = parts == 4;
+    if learner && !decode::read_bool(input).ok()? {
+        return None;
+    }
+    let incarnation = u128::from_be_bytes(*incarnation);
+    Some((id, Member { incarnation, advertise: advertise.to_owned(), learner }))
 }
 
 fn malformed(what: &str) -> io::Error {
@@ -150,8 +159,8 @@ mod tests {
     #[test]
     fn every_kind_of_payload_survives() {
         let members = BTreeMap::from([
-            (1, Member { incarnation: 7, advertise: "a:7000".into() }),
-            (2, Member { incarnation: u128::MAX, advertise: String::new() }),
+            (1, Member { incarnation: 7, advertise: "a:7000".into(), learner: false }),
+            (2, Member { incarnation: u128::MAX, advertise: String::new(), learner: true }),
         ]);
         let membership = Membership::new(vec![BTreeSet::from([1]), BTreeSet::from([1, 2])], members);
         let payloads = [

@@ -50,6 +50,8 @@ pub(super) struct Replica {
     wal: Wal,
     /// Index of the last applied entry, to be read without a lock.
     applied_index: AtomicU64,
+    /// Its term.
+    applied_term: AtomicU64,
     /// The store's time, to be read without a lock.
     now_ms: AtomicU64,
     /// The store's level, to be read without a lock.
@@ -61,6 +63,7 @@ pub(super) struct Replica {
 impl Replica {
     pub(super) fn new(store: Store, applied: Applied, pending: Arc<Pending>, wal: Wal) -> Replica {
         let applied_index = AtomicU64::new(applied.last.as_ref().map_or(0, |id| id.index));
+        let applied_term = AtomicU64::new(applied.last.as_ref().map_or(0, |id| id.leader_id.term));
         let now_ms = AtomicU64::new(store.now().0);
         let level = AtomicU16::new(store.level().0);
         let (store, applied) = (RwLock::new(store), Mutex::new(applied));
@@ -74,6 +77,7 @@ impl Replica {
             gone,
             wal,
             applied_index,
+            applied_term,
             now_ms,
             level,
             progress,
@@ -83,6 +87,11 @@ impl Replica {
     /// Index of the last applied entry.
     pub(super) fn applied_index(&self) -> u64 {
         self.applied_index.load(Ordering::Acquire)
+    }
+
+    /// Term of the last applied entry.
+    pub(super) fn applied_term(&self) -> u64 {
+        self.applied_term.load(Ordering::Acquire)
     }
 
     /// The store's time: that of the last applied entry.
@@ -117,7 +126,7 @@ impl Replica {
         // Before anybody is told: who sees a key gone can ask why.
         self.removals.note(effects, self.now());
         applied.last = Some(*id);
-        self.publish(id.index);
+        self.publish(id);
         drop(applied);
         if let Some(batch) = batch {
             answer(batch, replies);
@@ -180,7 +189,7 @@ impl Replica {
         if let Some(membership) = membership {
             applied.membership = membership;
         }
-        self.publish(id.index);
+        self.publish(id);
     }
 
     fn note(&self, store: &Store) {
@@ -188,9 +197,10 @@ impl Replica {
         self.level.store(store.level().0, Ordering::Release);
     }
 
-    fn publish(&self, index: u64) {
-        self.applied_index.store(index, Ordering::Release);
-        self.wal.note_applied(GROUP, index);
+    fn publish(&self, id: &LogId) {
+        self.applied_term.store(id.leader_id.term, Ordering::Release);
+        self.applied_index.store(id.index, Ordering::Release);
+        self.wal.note_applied(GROUP, id.index);
         self.progress.notify_waiters();
     }
 
@@ -202,7 +212,9 @@ impl Replica {
         let old = std::mem::replace(&mut *current, store);
         drop(current);
         *applied = Applied { last, membership };
-        self.publish(last.map_or(0, |id| id.index));
+        if let Some(last) = last {
+            self.publish(&last);
+        }
         old
     }
 }

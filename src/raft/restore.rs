@@ -160,7 +160,7 @@ fn create(
 
 /// The membership of a cluster of this node alone.
 fn sole_voter(identity: &Identity) -> Bytes {
-    let member = Member { incarnation: identity.incarnation, advertise: String::new() };
+    let member = Member { incarnation: identity.incarnation, ..Member::default() };
     let (voters, members) = (BTreeSet::from([identity.node]), BTreeMap::from([(identity.node, member)]));
     encode_membership(&Membership::new(vec![voters], members).expect("the voter is among the members"))
 }

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use super::AdminError;
 use super::payload::{decode_membership, encode_membership};
 use super::replica::Replica;
-use super::snapshot::{self, Folder, Found, Meta, Progress, Sending};
+use super::snapshot::{self, Folder, Found, Meta, Progress, Receiving, Sending};
 use super::types::{SnapshotMeta, TypeConfig, from_wal, to_wal};
 use crate::disk::is_full;
 use crate::store::Globals;
@@ -238,6 +238,26 @@ impl Snapshots {
         self.0.turn.close();
     }
 
+    /// Opens a snapshot to send it to a member.
+    pub(super) async fn send(&self, file: &SnapshotFile) -> Result<Sending, String> {
+        let (folder, path) = (self.0.folder.clone(), file.path.clone());
+        let opened = tokio::task::spawn_blocking(move || folder.send(&path)).await;
+        opened.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
+    }
+
+    /// Makes room for a snapshot of that length, which a member is about to send. Blocks.
+    pub(super) fn receive(&self, bytes: u64) -> Result<Receiving, snapshot::Error> {
+        self.0.folder.receive(bytes)
+    }
+
+    /// All of it has arrived: verifies it and gives it its name. Blocks.
+    pub(super) fn accept(&self, received: Receiving) -> Result<Snapshot, snapshot::Error> {
+        let found = self.0.folder.accept(received, self.0.cluster)?;
+        let meta = self.0.folder.send(&found.path)?.meta().clone();
+        let corrupt = |error: io::Error| snapshot::Error::corrupt(&found.path, 0, error.to_string());
+        openraft_snapshot(&meta, found.clone()).map_err(corrupt)
+    }
+
     /// Puts the content of a snapshot, already whole and synced in the folder, in place of the store.
     pub(super) async fn install(
         &self,
@@ -254,6 +274,11 @@ impl Snapshots {
         let old = replica.install(loaded.store, Some(last), meta.last_membership.clone());
         tokio::task::spawn_blocking(move || drop(old));
         *self.0.current.lock() = Some(Snapshot { meta: meta.clone(), snapshot: file });
+        let folder = self.0.folder.clone();
+        let retained = tokio::task::spawn_blocking(move || folder.retain(KEEP)).await;
+        if let Err(error) = retained.map_err(io::Error::other)? {
+            tracing::warn!(%error, "older snapshots could not be removed");
+        }
         Ok(())
     }
 }

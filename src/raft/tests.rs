@@ -10,13 +10,13 @@ use tokio::time::Instant;
 
 use super::log_store::LogStore;
 use super::machine::Machine;
-use super::open::Options;
+use super::options::Options;
 use super::proposal::Pending;
 use super::replica::{Applied, Replica};
 use super::snapshot::Folder;
 use super::snapshots::Snapshots;
 use super::types::TypeConfig;
-use super::{Config, Consistency, Node, SnapshotConfig};
+use super::{Config, Consistency, Node, PeerConfig, SnapshotConfig};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::disk::Real;
 use crate::model::{
@@ -59,6 +59,7 @@ fn options(directory: &TempDir, clock: Arc<dyn Clock>) -> Options {
         wal: wal::Config { segment_bytes: 1 << 20, ..wal::Config::default() },
         wal_keep_bytes: 256 << 20,
         snapshot: SnapshotConfig::default(),
+        peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
         clock,

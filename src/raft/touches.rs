@@ -51,6 +51,13 @@ impl Touches {
         !gathered.is_empty()
     }
 
+    /// Adds notes that another member has gathered. Past twice the sample's size they are dropped.
+    pub(super) fn add(&self, notes: impl Iterator<Item = Touch>) {
+        let mut gathered = self.gathered.lock();
+        let room = (2 * SAMPLE).saturating_sub(gathered.len());
+        gathered.extend(notes.take(room));
+    }
+
     /// Takes up to `most` gathered notes. The rest stays.
     pub(super) fn take(&self, most: usize) -> Vec<Touch> {
         let mut gathered = self.gathered.lock();

@@ -20,6 +20,8 @@ pub(super) struct Member {
     pub incarnation: u128,
     /// Where peers reach it; empty while it is alone and listens to no peer.
     pub advertise: String,
+    /// It is never to vote: a read replica.
+    pub learner: bool,
 }
 
 /// How Kvorum instantiates openraft: one leader a term, entries that share their bytes.
@@ -77,6 +79,11 @@ impl<T: openraft::OptionalSend + 'static> Responder<TypeConfig, T> for Reply<T> 
     }
 }
 
+/// The leader of `term`, as a log id names it.
+pub(super) fn committed_leader(term: u64) -> alias::CommittedLeaderIdOf<TypeConfig> {
+    leader_id_std::LeaderId::new(term, 0).to_committed()
+}
+
 /// A log id as the WAL keeps it. There is one leader a term, so the term names the leader and the field is 0.
 pub(super) fn to_wal(id: &LogId) -> wal::LogId {
     wal::LogId { term: id.leader_id.term, leader: 0, index: id.index }
@@ -84,7 +91,7 @@ pub(super) fn to_wal(id: &LogId) -> wal::LogId {
 
 /// A log id as openraft wants it.
 pub(super) fn from_wal(id: wal::LogId) -> LogId {
-    LogId::new(leader_id_std::LeaderId::new(id.term, id.leader).to_committed(), id.index)
+    LogId::new(committed_leader(id.term), id.index)
 }
 
 /// A vote as the WAL keeps it.

@@ -97,6 +97,7 @@ pub(crate) const HOMES: &[Home] = &[
     Home { name: "tokio_stream", places: ANYWHERE },
     Home { name: "tokio_util", places: ANYWHERE },
     Home { name: "tonic", places: &["raft/peer/", "grpc/"] },
+    Home { name: "tonic_prost", places: &["raft/peer/", "grpc/"] },
     Home { name: "tracing", places: ANYWHERE },
     Home { name: "tracing_opentelemetry", places: &["telemetry/"] },
     Home { name: "tracing_subscriber", places: &["telemetry/"] },

@@ -11,8 +11,8 @@ use kvorum::model::{
 };
 use kvorum::raft::snapshot::{Folder, Loaded};
 use kvorum::raft::{
-    Backup, Config, Consistency, Lifetimes, Node, OpenError, Options, Restore, Restored, SnapshotConfig,
-    restore,
+    Backup, Config, Consistency, Lifetimes, Node, OpenError, Options, PeerConfig, Restore, Restored,
+    SnapshotConfig, restore,
 };
 use kvorum::wal;
 use tokio::time::Instant;
@@ -47,6 +47,7 @@ pub(crate) fn options(disk: &Faulty, clock: &Arc<ManualClock>) -> Options {
         wal: log(),
         wal_keep_bytes: 1 << 30,
         snapshot: SnapshotConfig::default(),
+        peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
         clock: Arc::clone(clock) as Arc<dyn Clock>,

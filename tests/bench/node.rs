@@ -20,7 +20,7 @@ use bytes::Bytes;
 use kvorum::clock::SystemClock;
 use kvorum::disk::Real;
 use kvorum::model::{Command, Condition, Expiry, Key, Mode, Principal, Settings, Transaction};
-use kvorum::raft::{Config, Node, Options, SnapshotConfig};
+use kvorum::raft::{Config, Node, Options, PeerConfig, SnapshotConfig};
 use kvorum::wal;
 
 #[global_allocator]
@@ -36,6 +36,7 @@ fn options(directory: &Path) -> Options {
         wal: wal::Config::default(),
         wal_keep_bytes: 256 << 20,
         snapshot: SnapshotConfig::default(),
+        peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
         clock: Arc::new(SystemClock),

@@ -12,7 +12,7 @@ use crate::http::face::Face;
 use crate::http::gate::Gate;
 use crate::http::refusal::status;
 use crate::model::Settings;
-use crate::raft::{Config, Node, Options, SnapshotConfig};
+use crate::raft::{Config, Node, Options, PeerConfig, SnapshotConfig};
 use crate::service::{Code, Consistency, Kv};
 use crate::{service, wal};
 
@@ -27,6 +27,7 @@ pub(super) fn options(seed: Settings, disk: Arc<dyn Disk>) -> Options {
         wal: wal::Config { segment_bytes: 1 << 20, ..wal::Config::default() },
         wal_keep_bytes: 1 << 20,
         snapshot: SnapshotConfig::default(),
+        peer: PeerConfig::default(),
         seed,
         restore_from: None,
         clock: Arc::new(SystemClock),

@@ -11,7 +11,7 @@ use crate::clock::SystemClock;
 use crate::disk::Faulty;
 use crate::model::{Command, Condition, Expiry, Key, Settings};
 use crate::raft::proposal::Proposal;
-use crate::raft::{Config, OpenError, Options, SnapshotConfig};
+use crate::raft::{Config, OpenError, Options, PeerConfig, SnapshotConfig};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -22,6 +22,7 @@ fn options(disk: &Faulty) -> Options {
         wal: wal::Config { segment_bytes: 64 << 10, ..wal::Config::default() },
         wal_keep_bytes: 0,
         snapshot: SnapshotConfig::default(),
+        peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
         clock: Arc::new(SystemClock),

@@ -76,7 +76,7 @@ impl Error {
     }
 
     /// Something in a file does not hold.
-    pub(super) fn corrupt(file: &Path, offset: u64, what: impl Into<String>) -> Error {
+    pub(crate) fn corrupt(file: &Path, offset: u64, what: impl Into<String>) -> Error {
         Error::Corrupt { file: file.to_owned(), offset, what: what.into() }
     }
 }

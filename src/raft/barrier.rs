@@ -1,0 +1,201 @@
+//! The barrier of linearizable reads.
+//!
+//! ```text
+//!  read --join--> round: index = what the leader has applied; a quorum says that it still leads --pass--> wait until
+//!                 applied here --> read the store
+//! ```
+//!
+//! All reads that wait when a round begins share it: a read that came before it began sees every write that was
+//! acknowledged before the read came. A follower's round is one question to the leader, which has rounds of its own.
+//! Nothing of it waits for a disk: a member confirms from memory, by the vote that it last handed to its log.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{Duration, Instant, timeout_at};
+
+use super::ReadError;
+use super::cluster_time::ClusterTime;
+use super::leader::{Leader, Route};
+use super::ledger::Ledger;
+use super::peer::{Ask, CallError, Confirm, ReadIndex, Say, Way, clocks, wire_vote};
+use super::replica::Replica;
+use super::types::{Vote, vote_from_wal};
+use crate::model::Timestamp;
+use crate::wal;
+
+/// How long a round may take. Readers with more time left try again.
+const ROUND: Duration = Duration::from_millis(300);
+
+/// The leader's share of its lease in which it serves reads without a round.
+const LEASE_SHARE: f64 = 0.7;
+
+/// What a reader must have applied to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pass {
+    /// Index of the entry.
+    pub(super) index: u64,
+    /// Cluster time at the leader.
+    pub(super) stamp: Timestamp,
+}
+
+/// Reads that wait for a round.
+#[derive(Default)]
+struct Rounds {
+    waiting: Vec<oneshot::Sender<Option<Pass>>>,
+    /// A task runs rounds as long as there are readers.
+    running: bool,
+}
+
+/// Lets readers pass once it is certain that they see every acknowledged write.
+pub(super) struct Barrier {
+    pub(super) leader: Arc<Leader>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) replica: Arc<Replica>,
+    pub(super) time: Arc<ClusterTime>,
+    /// The leader's lease, in the term of openraft: from when a quorum last answered.
+    pub(super) lease: Duration,
+    rounds: Mutex<Rounds>,
+    runtime: Handle,
+}
+
+impl Barrier {
+    pub(super) fn new(
+        leader: Arc<Leader>,
+        ledger: Arc<Ledger>,
+        replica: Arc<Replica>,
+        time: Arc<ClusterTime>,
+        lease: Duration,
+    ) -> Barrier {
+        let (rounds, runtime) = (Mutex::default(), Handle::current());
+        Barrier { leader, ledger, replica, time, lease, rounds, runtime }
+    }
+
+    /// Passes when a round has shown where to read from; `lease` lets the leader's lease do instead.
+    pub(super) async fn pass(self: &Arc<Self>, lease: bool, deadline: Instant) -> Result<Pass, ReadError> {
+        if self.leader.is_alone() {
+            return Ok(self.here());
+        }
+        if lease && let Some(pass) = self.leased() {
+            return Ok(pass);
+        }
+        loop {
+            match timeout_at(deadline, self.join()).await {
+                Ok(Ok(Some(pass))) => return Ok(pass),
+                // The leader is not known or did not answer, or the round was cut off with its runtime.
+                Ok(_) => self.leader.changed(deadline).await.ok_or(ReadError::NoLeader)?,
+                Err(_) => return Err(ReadError::Timeout),
+            }
+        }
+    }
+
+    /// What is applied here.
+    fn here(&self) -> Pass {
+        Pass { index: self.replica.applied_index(), stamp: self.time.now() }
+    }
+
+    /// If this node leads, and a quorum has answered it lately.
+    fn leased(&self) -> Option<Pass> {
+        self.leader.batcher.term()?;
+        let pass = self.here();
+        let acked = self.leader.raft.as_leader().ok()?.last_quorum_acked()?;
+        let age = openraft::Instant::elapsed(&acked);
+        (age < self.lease.mul_f64(LEASE_SHARE)).then_some(pass)
+    }
+
+    /// Waits for the next round.
+    fn join(self: &Arc<Self>) -> oneshot::Receiver<Option<Pass>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut rounds = self.rounds.lock();
+        rounds.waiting.push(sender);
+        if !std::mem::replace(&mut rounds.running, true) {
+            let barrier = Arc::clone(self);
+            self.runtime.spawn(async move { barrier.run().await });
+        }
+        receiver
+    }
+
+    async fn run(&self) {
+        loop {
+            let waiting = {
+                let mut rounds = self.rounds.lock();
+                let waiting = std::mem::take(&mut rounds.waiting);
+                rounds.running = !waiting.is_empty();
+                waiting
+            };
+            if waiting.is_empty() {
+                return;
+            }
+            let pass = self.round().await;
+            for reader in waiting {
+                // A reader that went away wants no pass.
+                let _ = reader.send(pass);
+            }
+        }
+    }
+
+    async fn round(&self) -> Option<Pass> {
+        let deadline = Instant::now() + ROUND;
+        match self.leader.route()? {
+            Route::Here(term) => {
+                // Before anybody is asked: what is acknowledged later is of no concern to who waits already.
+                let pass = self.here();
+                let confirmed = self.confirm(term, deadline).await;
+                (confirmed && self.leader.batcher.term() == Some(term)).then_some(pass)
+            }
+            Route::There(_, way) => {
+                let left_ms = ROUND.as_millis() as u64;
+                match way.call(Ask::ReadIndex(ReadIndex { lease: false, left_ms }), ROUND).await {
+                    Ok(Say::ReadableFrom(from)) if from.index > 0 => {
+                        Some(Pass { index: from.index, stamp: Timestamp(from.stamp_ms) })
+                    }
+                    Ok(_) | Err(CallError::Unsent(_) | CallError::Refused(_) | CallError::Lost(_)) => None,
+                }
+            }
+        }
+    }
+
+    /// Whether a quorum of the membership in force, of both halves of a joint one, says that this node still leads.
+    async fn confirm(&self, term: u64, deadline: Instant) -> bool {
+        let own = self.leader.node;
+        let vote: Vote = vote_from_wal(wal::Vote { term, node: own, committed: true });
+        let Some(membership) = self.ledger.membership() else { return false };
+        let mut confirmed = BTreeSet::new();
+        if self.ledger.stands_by(&vote) {
+            confirmed.insert(own);
+        }
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let asked = voters.iter().filter(|id| **id != own);
+        let ways = asked.filter_map(|id| self.leader.roster.way(*id).map(|way| (*id, way)));
+        let mut answers: FuturesUnordered<_> =
+            ways.map(|(id, way)| self.ask(id, way, vote, deadline)).collect();
+        let is_quorum = |confirmed: &BTreeSet<u64>| {
+            let configs = membership.get_joint_config();
+            configs.iter().all(|config| config.intersection(confirmed).count() > config.len() / 2)
+        };
+        while !is_quorum(&confirmed) {
+            match answers.next().await {
+                Some(Some(id)) => confirmed.insert(id),
+                Some(None) => continue,
+                None => return false,
+            };
+        }
+        true
+    }
+
+    async fn ask(&self, id: u64, way: Way, vote: Vote, deadline: Instant) -> Option<u64> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        match way.call(Ask::Confirm(Confirm { vote: wire_vote(&vote) }), patience).await {
+            Ok(Say::Confirmed(answer)) => {
+                self.time.heard(id, clocks(answer.clocks));
+                answer.confirmed.then_some(id)
+            }
+            _ => None,
+        }
+    }
+}

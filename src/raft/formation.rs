@@ -1,0 +1,294 @@
+//! How a node gets into a cluster: it joins the one that its seeds are in, or creates it with them.
+//!
+//! ```text
+//!  every seed empty, same list everywhere      the first by name creates: every other one promises, on disk, to let no
+//!                                              other one do so; then its cluster begins with all of them as voters
+//!  some seed is a member                       ask it to be admitted
+//!  no seeds                                    this node creates a cluster of its own
+//! ```
+//!
+//! A node that is not among its own seeds only joins. Starting order and restarts do not matter: everything that was
+//! promised or decided is in `join.json` before anybody hears of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::OpenError;
+use super::identity::{Directory, Given};
+use super::peer::{Ask, CallError, Join, Joined, Link, Me, Meet, Met, Promise, Promised, Say, Secret};
+use super::types::Member;
+use crate::model::Level;
+use crate::wal;
+
+/// How often the seeds are asked.
+const ROUND: Duration = Duration::from_millis(200);
+
+/// How long one of them may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a node may be admitted: the leader may have to be elected first.
+const ADMISSION: Duration = Duration::from_secs(10);
+
+/// How often an operator is told what is waited for.
+const REPORT: Duration = Duration::from_secs(10);
+
+/// What a node is to its peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PeerName {
+    /// Where they reach it: host and port.
+    pub(super) advertise: String,
+    /// Whom it asks: hosts and ports.
+    pub(super) seeds: Vec<String>,
+    /// It is never to vote.
+    pub(super) learner: bool,
+}
+
+/// Answers other nodes that want to know what this one is, from its start on.
+pub(super) struct Lobby {
+    name: PeerName,
+    incarnation: u128,
+    directory: Directory,
+    cluster: OnceLock<u128>,
+    /// One promise at a time.
+    turn: parking_lot::Mutex<()>,
+}
+
+/// What was decided.
+pub(super) struct Formed {
+    pub(super) identity: wal::Identity,
+}
+
+impl Lobby {
+    /// `seeds` in any order; their order does not count.
+    pub(super) fn new(mut name: PeerName, incarnation: u128, directory: Directory) -> Arc<Lobby> {
+        name.seeds.sort();
+        name.seeds.dedup();
+        let (cluster, turn) = (OnceLock::new(), parking_lot::Mutex::default());
+        Arc::new(Lobby { name, incarnation, directory, cluster, turn })
+    }
+
+    /// From now on this node is a member of that cluster.
+    pub(super) fn entered(&self, cluster: u128) {
+        // It never changes.
+        let _ = self.cluster.set(cluster);
+    }
+
+    /// What this node is.
+    pub(super) fn meet(&self) -> Met {
+        Met {
+            name: self.name.advertise.clone(),
+            seeds: self.name.seeds.clone(),
+            cluster: self.cluster.get().map(|cluster| (*cluster).into()),
+            incarnation: self.incarnation.into(),
+        }
+    }
+
+    /// Another seed wants to create a cluster. Blocks.
+    pub(super) fn promise(&self, asked: &Promise) -> Promised {
+        let answer = |granted, reason: &str| Promised {
+            granted,
+            incarnation: self.incarnation.into(),
+            reason: reason.to_owned(),
+        };
+        let _turn = self.turn.lock();
+        if self.cluster.get().is_some() {
+            return answer(false, "it is a member of a cluster already");
+        }
+        if asked.seeds != self.name.seeds {
+            return answer(false, "it has another list of seeds");
+        }
+        let wanted = Given {
+            cluster: asked.cluster.into(),
+            creator: asked.creator.clone(),
+            seeds: asked.seeds.clone(),
+        };
+        match self.directory.given() {
+            Ok(Some(given)) if given == wanted => return answer(true, ""),
+            // A promise for another list of seeds is void.
+            Ok(Some(given)) if given.seeds == wanted.seeds => {
+                return answer(false, "it has promised itself to another creator");
+            }
+            Ok(_) => {}
+            Err(error) => return answer(false, &error.to_string()),
+        }
+        match self.directory.give(&wanted) {
+            Ok(()) => answer(true, ""),
+            Err(error) => answer(false, &error.to_string()),
+        }
+    }
+}
+
+/// Gets this node, which is none yet, into a cluster. Takes as long as it takes.
+pub(super) struct Formation {
+    pub(super) lobby: Arc<Lobby>,
+    pub(super) secret: Arc<Secret>,
+    pub(super) boot: u128,
+}
+
+/// A seed that answered.
+struct Seed {
+    link: Link,
+    met: Met,
+}
+
+impl Formation {
+    /// Returns when it is decided which node of which cluster this is.
+    pub(super) async fn run(&self) -> Result<Formed, OpenError> {
+        let name = &self.lobby.name;
+        if name.seeds.is_empty() {
+            return self.create(&BTreeMap::new());
+        }
+        let links: BTreeMap<&String, Link> = name
+            .seeds
+            .iter()
+            .filter(|seed| **seed != name.advertise)
+            .filter_map(|seed| Some((seed, Link::new(seed, Arc::clone(&self.secret)).ok()?)))
+            .collect();
+        let mut report = Instant::now();
+        loop {
+            let met = self.meet(&links).await;
+            let missing = match self.proceed(&met).await? {
+                Ok(formed) => return Ok(formed),
+                Err(missing) => missing,
+            };
+            if report <= Instant::now() {
+                tracing::info!(waiting = missing, "not a member of a cluster yet");
+                report = Instant::now() + REPORT;
+            }
+            sleep(ROUND).await;
+        }
+    }
+
+    /// One step; what is missing, if it did not lead into a cluster.
+    async fn proceed(&self, met: &BTreeMap<&String, Seed>) -> Result<Result<Formed, String>, OpenError> {
+        let name = &self.lobby.name;
+        if met.values().any(|seed| seed.met.cluster.is_some()) {
+            for seed in met.values().filter(|seed| seed.met.cluster.is_some()) {
+                match self.join(&seed.link).await {
+                    Ok(identity) => return Ok(Ok(Formed { identity })),
+                    Err(reason) => tracing::debug!(seed = seed.met.name, reason, "not admitted"),
+                }
+            }
+            return Ok(Err("admission".to_owned()));
+        }
+        if !name.seeds.contains(&name.advertise) {
+            return Ok(Err("a seed that is in a cluster; this node is not among the seeds".to_owned()));
+        }
+        let silent = name.seeds.iter().filter(|seed| **seed != name.advertise).find(|seed| {
+            // A seed that answers under another name is some other node.
+            met.get(seed).is_none_or(|found| found.met.name != **seed)
+        });
+        if let Some(seed) = silent {
+            return Ok(Err(format!("the seed {seed}")));
+        }
+        if let Some((seed, _)) = met.iter().find(|(_, seed)| seed.met.seeds != name.seeds) {
+            return Ok(Err(format!("the seed {seed} to have the same list of seeds")));
+        }
+        if name.seeds.first() != Some(&name.advertise) {
+            return Ok(Err(format!("the seed {} to create the cluster", name.seeds[0])));
+        }
+        match self.promises(met).await? {
+            Ok(incarnations) => self.create(&incarnations).map(Ok),
+            Err(reason) => Ok(Err(reason)),
+        }
+    }
+
+    async fn meet<'a>(&self, links: &BTreeMap<&'a String, Link>) -> BTreeMap<&'a String, Seed> {
+        let meeting = links.iter().map(|(seed, link)| async move {
+            let ask = Ask::Meet(Meet {
+                name: self.lobby.name.advertise.clone(),
+                seeds: self.lobby.name.seeds.clone(),
+            });
+            match self.call(link, ask, PATIENCE).await {
+                Ok(Say::Met(met)) => Some((*seed, Seed { link: link.clone(), met })),
+                Ok(_) => None,
+                Err(error) => {
+                    tracing::debug!(seed, %error, "a seed does not answer");
+                    None
+                }
+            }
+        });
+        futures_util::future::join_all(meeting).await.into_iter().flatten().collect()
+    }
+
+    /// The promise of every other seed: its data directory, by name.
+    async fn promises(
+        &self,
+        met: &BTreeMap<&String, Seed>,
+    ) -> Result<Result<BTreeMap<String, u128>, String>, OpenError> {
+        let identity = self.lobby.directory.begin()?;
+        let name = &self.lobby.name;
+        let asked = Promise {
+            cluster: identity.cluster.into(),
+            creator: name.advertise.clone(),
+            seeds: name.seeds.clone(),
+        };
+        // What it asks of others it promises itself.
+        let own = self.lobby.promise(&asked);
+        if !own.granted {
+            return Ok(Err(format!("itself: {}", own.reason)));
+        }
+        let mut incarnations = BTreeMap::new();
+        for (seed, found) in met {
+            match self.call(&found.link, Ask::Promise(asked.clone()), PATIENCE).await {
+                Ok(Say::Promised(promised)) if promised.granted => {
+                    incarnations.insert((*seed).clone(), promised.incarnation.into());
+                }
+                Ok(Say::Promised(promised)) => {
+                    return Ok(Err(format!("the promise of {seed}: {}", promised.reason)));
+                }
+                Ok(_) => return Ok(Err(format!("a sensible answer of {seed}"))),
+                Err(error) => return Ok(Err(format!("the promise of {seed}: {error}"))),
+            }
+        }
+        Ok(Ok(incarnations))
+    }
+
+    /// Creates a cluster with the seeds of which these are the data directories; with none it is alone.
+    fn create(&self, incarnations: &BTreeMap<String, u128>) -> Result<Formed, OpenError> {
+        let identity = self.lobby.directory.begin()?;
+        let name = &self.lobby.name;
+        let own =
+            Member { incarnation: identity.incarnation, advertise: name.advertise.clone(), learner: false };
+        let others = incarnations.iter().map(|(seed, incarnation)| Member {
+            incarnation: *incarnation,
+            advertise: seed.clone(),
+            learner: false,
+        });
+        // The largest odd number of them; the rest joins.
+        let voters = (incarnations.len() + 1).div_ceil(2) * 2 - 1;
+        let founders: BTreeMap<u64, Member> =
+            (identity.node..).zip([own].into_iter().chain(others).take(voters)).collect();
+        self.lobby.directory.found(&founders)?;
+        let names: BTreeSet<_> = founders.values().map(|member| member.advertise.as_str()).collect();
+        tracing::info!(cluster = format!("{:032x}", identity.cluster), ?names, "creating a cluster");
+        Ok(Formed { identity })
+    }
+
+    async fn join(&self, link: &Link) -> Result<wal::Identity, String> {
+        let ask = Join {
+            name: self.lobby.name.advertise.clone(),
+            incarnation: self.lobby.incarnation.into(),
+            learner: self.lobby.name.learner,
+            relayed: false,
+        };
+        match self.call(link, Ask::Join(ask), ADMISSION).await {
+            Ok(Say::Joined(Joined { cluster: Some(cluster), node, .. })) => {
+                let (cluster, incarnation) = (cluster.into(), self.lobby.incarnation);
+                tracing::info!(cluster = format!("{cluster:032x}"), node, "admitted");
+                Ok(wal::Identity { cluster, node, incarnation })
+            }
+            Ok(Say::Joined(Joined { reason, .. })) => Err(reason),
+            Ok(_) => Err("the answer is to another question".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    async fn call(&self, link: &Link, ask: Ask, patience: Duration) -> Result<Say, CallError> {
+        let me = Me { cluster: 0, node: 0, incarnation: self.lobby.incarnation, boot: self.boot };
+        link.call(&me.to(0, 0, Level::LATEST.0), ask, patience).await
+    }
+}

@@ -1,0 +1,35 @@
+//! What a node is opened with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::restore::Restore;
+use super::{Config, PeerConfig, SnapshotConfig};
+use crate::clock::Clock;
+use crate::disk::Disk;
+use crate::model::Settings;
+use crate::wal;
+
+/// What a node is opened with.
+pub struct Options {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// How raft keeps time.
+    pub raft: Config,
+    /// The log.
+    pub wal: wal::Config,
+    /// Bytes of log kept behind the snapshots for those who lag.
+    pub wal_keep_bytes: u64,
+    /// When snapshots are taken.
+    pub snapshot: SnapshotConfig,
+    /// How the node meets others.
+    pub peer: PeerConfig,
+    /// Settings of a cluster that is created; an existing one keeps its own.
+    pub seed: Settings,
+    /// What a cluster that is created begins with, if not with nothing.
+    pub restore_from: Option<Restore>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where files are.
+    pub disk: Arc<dyn Disk>,
+}

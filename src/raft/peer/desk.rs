@@ -1,0 +1,318 @@
+//! What is done with what peers say.
+//!
+//! Before the node has a cluster it only tells what it is and gives promises. From then on an envelope is checked before
+//! raft hears of anything.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use futures_util::stream::{BoxStream, FuturesUnordered};
+use futures_util::{StreamExt, stream};
+use openraft::raft::VoteResponse;
+use parking_lot::Mutex;
+use tokio::time::{Duration, Instant};
+use tonic::{Code, Status, Streaming};
+
+use super::convert;
+use super::envelope::Refusal;
+use super::exchange::{Forward, Forwarded, ReadAt, frames};
+use super::network::said;
+use super::roster::Roster;
+use super::window::Window;
+use super::wire::{self, Ask, Envelope, Say};
+use crate::model::{Level, LogEntry, Slot, Timestamp, Touch, Version, codec};
+use crate::raft::barrier::Barrier;
+use crate::raft::formation::Lobby;
+use crate::raft::leader::Route;
+use crate::raft::machine::Machine;
+use crate::raft::members::Members;
+use crate::raft::snapshots::Snapshots;
+use crate::raft::touches::Touches;
+use crate::raft::types::TypeConfig;
+use crate::wal::{Room, Wal};
+
+/// Bytes of entries that were taken and are not on disk yet.
+const UNFLUSHED_BYTES: u32 = 64 << 20;
+
+/// Where peers' messages go.
+pub(crate) struct Desk {
+    lobby: Arc<Lobby>,
+    reception: OnceLock<Reception>,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// What a member answers with.
+pub(crate) struct Reception {
+    pub(crate) roster: Roster,
+    pub(crate) raft: openraft::Raft<TypeConfig, Machine>,
+    pub(crate) barrier: Arc<Barrier>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) touches: Arc<Touches>,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) wal: Wal,
+    /// Until then no vote is given: leases may rest on what this node promised before it was restarted.
+    pub(crate) quiet_until: Option<Instant>,
+    /// Set when the node stops.
+    pub(crate) closing: Arc<AtomicBool>,
+}
+
+impl Desk {
+    pub(crate) fn new(lobby: Arc<Lobby>) -> Desk {
+        Desk { lobby, reception: OnceLock::new(), refused: Mutex::default() }
+    }
+
+    /// From now on this node is a member.
+    pub(crate) fn open(&self, reception: Reception) {
+        // There is one start of one node.
+        let _ = self.reception.set(reception);
+    }
+
+    /// Counts a message that was not looked at.
+    pub(crate) fn count(&self, refusal: Refusal) {
+        tracing::debug!(reason = refusal.name(), "a message of a peer was refused");
+        *self.refused.lock().entry(refusal.name()).or_default() += 1;
+    }
+
+    fn member(&self) -> Result<&Reception, Refusal> {
+        self.reception.get().ok_or(Refusal::Forming)
+    }
+
+    /// The reception, if a message with this envelope may pass.
+    fn admit(&self, envelope: &Envelope) -> Result<&Reception, Refusal> {
+        let reception = self.member()?;
+        reception.roster.guard().check(envelope, Level::LATEST.0)?;
+        Ok(reception)
+    }
+
+    /// Answers a call.
+    pub(crate) async fn answer(&self, envelope: &Envelope, ask: Ask) -> Result<Say, Refusal> {
+        match ask {
+            Ask::Meet(_) => Ok(Say::Met(self.lobby.meet())),
+            Ask::Promise(asked) => {
+                let lobby = Arc::clone(&self.lobby);
+                let promised = tokio::task::spawn_blocking(move || lobby.promise(&asked)).await;
+                promised.map(Say::Promised).map_err(|_| Refusal::Forming)
+            }
+            Ask::Join(join) => Ok(Say::Joined(self.member()?.members.join(join).await)),
+            ask => self.admit(envelope)?.answer(envelope.from.node, ask).await,
+        }
+    }
+
+    /// Takes entries. The answers come in order, each when its entries are on disk.
+    pub(crate) fn append(
+        &self,
+        envelope: &Envelope,
+        appends: Streaming<wire::Append>,
+    ) -> Result<BoxStream<'static, Result<wire::Appended, Status>>, Refusal> {
+        let reception = self.admit(envelope)?;
+        Ok(reception.append(appends))
+    }
+
+    /// Takes a snapshot. The inner error is for the log of the sender.
+    pub(crate) async fn install(
+        &self,
+        envelope: &Envelope,
+        pieces: Streaming<wire::Piece>,
+    ) -> Result<Result<wire::Installed, String>, Refusal> {
+        let reception = self.admit(envelope)?;
+        Ok(reception.install(pieces).await)
+    }
+
+    /// Takes transactions as the leader.
+    pub(crate) fn forward(
+        &self,
+        envelope: &Envelope,
+        forward: Forward,
+    ) -> Result<BoxStream<'static, Result<Forwarded, Status>>, Refusal> {
+        let reception = self.admit(envelope)?;
+        reception.forward(forward)
+    }
+}
+
+impl Reception {
+    async fn answer(&self, from: u64, ask: Ask) -> Result<Say, Refusal> {
+        Ok(match ask {
+            Ask::Vote(ballot) => Say::Verdict(self.vote(from, ballot, false).await?),
+            Ask::PreVote(ballot) => Say::Verdict(self.vote(from, ballot, true).await?),
+            Ask::Append(append) => Say::Appended(self.heartbeat(append).await?),
+            Ask::Confirm(confirm) => {
+                let vote = convert::from_vote(confirm.vote);
+                let confirmed = self.barrier.ledger.stands_by(&vote) && !self.closing.load(Ordering::Relaxed);
+                Say::Confirmed(wire::Confirmed { confirmed, clocks: said(self.barrier.time.clocks()) })
+            }
+            Ask::Transfer(transfer) => {
+                let answer = self.raft.handle_transfer_leader(convert::transfer_request(transfer)).await;
+                Say::Transferred(convert::transferred(&answer.map_err(|_| Refusal::Forming)?))
+            }
+            Ask::ReadIndex(read) => Say::ReadableFrom(self.read_index(read).await),
+            Ask::Notes(notes) => {
+                self.take_notes(&notes);
+                Say::Heard(wire::Heard {})
+            }
+            Ask::Meet(_) | Ask::Promise(_) | Ask::Join(_) => return Err(Refusal::Malformed),
+        })
+    }
+
+    async fn vote(&self, from: u64, ballot: wire::Ballot, is_trial: bool) -> Result<wire::Verdict, Refusal> {
+        let clocks = said(self.barrier.time.clocks());
+        let is_quiet = self.quiet_until.is_some_and(|until| Instant::now() < until);
+        if is_quiet
+            && !ballot.transfer
+            && let Some(promised) = self.barrier.ledger.promised()
+        {
+            tracing::info!(candidate = from, "no vote is given so soon after a restart");
+            return Ok(convert::verdict(&VoteResponse::new(promised, None, false), clocks));
+        }
+        let request = convert::vote_request(ballot);
+        let response =
+            if is_trial { self.raft.pre_vote(request).await } else { self.raft.vote(request).await };
+        // A dead core answers nobody: the process is about to end.
+        let response = response.map_err(|_| Refusal::Forming)?;
+        Ok(convert::verdict(&response, clocks))
+    }
+
+    /// Notes a leader's stamp, if it is the leader as far as this node knows.
+    fn note_stamp(&self, append: &wire::Append) {
+        let vote = convert::from_vote(append.vote);
+        if let Some(stamp_ms) = append.stamp_ms
+            && self.barrier.ledger.stands_by(&vote)
+        {
+            self.barrier.time.heard_leader(Timestamp(stamp_ms));
+        }
+    }
+
+    async fn heartbeat(&self, append: wire::Append) -> Result<wire::Appended, Refusal> {
+        self.note_stamp(&append);
+        let request = convert::append_request(append).map_err(|_| Refusal::Malformed)?;
+        let response = self.raft.append_entries(request).await.map_err(|_| Refusal::Forming)?;
+        let clocks = Some(said(self.barrier.time.clocks()));
+        use openraft::raft::AppendEntriesResponse as Response;
+        let blank = wire::Appended { clocks, ..wire::Appended::default() };
+        Ok(match response {
+            Response::Success => blank,
+            Response::PartialSuccess(matching) => {
+                wire::Appended { matching: matching.as_ref().map(convert::log_id), partial: true, ..blank }
+            }
+            // Which entry is known to who asked.
+            Response::Conflict => wire::Appended { conflict: Some(wire::LogId::default()), ..blank },
+            Response::HigherVote(vote) => wire::Appended { higher: Some(convert::vote(&vote)), ..blank },
+        })
+    }
+
+    fn append(&self, appends: Streaming<wire::Append>) -> BoxStream<'static, Result<wire::Appended, Status>> {
+        let window = Window::new(UNFLUSHED_BYTES);
+        let (taken, time, ledger) =
+            (window.clone(), Arc::clone(&self.barrier.time), Arc::clone(&self.barrier.ledger));
+        let wal = self.wal.clone();
+        let requests = appends
+            // A broken connection ends the stream; so does an entry that cannot be read, and a full disk.
+            .map(move |append| {
+                let append = append.ok()?;
+                let vote = convert::from_vote(append.vote);
+                if let Some(stamp_ms) = append.stamp_ms
+                    && ledger.stands_by(&vote)
+                {
+                    time.heard_leader(Timestamp(stamp_ms));
+                }
+                if !append.entries.is_empty() && wal.room() == Room::Reserve {
+                    tracing::warn!("entries of the leader are refused: the disk is full");
+                    return None;
+                }
+                let bytes = prost::Message::encoded_len(&append);
+                Some((convert::append_request(append).ok()?, bytes))
+            })
+            .take_while(|request| std::future::ready(request.is_some()))
+            .filter_map(std::future::ready);
+        let requests = requests.then(move |(request, bytes)| {
+            let taken = taken.clone();
+            async move {
+                taken.send(bytes).await;
+                request
+            }
+        });
+        let results = self.raft.stream_append(requests);
+        let answers = results.map(move |result| {
+            window.answered();
+            match result {
+                Ok(result) => Ok(convert::appended(&result, None)),
+                Err(fatal) => Err(Status::new(Code::Unavailable, fatal.to_string())),
+            }
+        });
+        answers.boxed()
+    }
+
+    async fn install(&self, mut pieces: Streaming<wire::Piece>) -> Result<wire::Installed, String> {
+        let first = pieces.next().await.ok_or("nothing came")?.map_err(|status| status.to_string())?;
+        let vote = convert::from_vote(first.vote.ok_or("the first piece has no vote")?);
+        if let Some(promised) = self.barrier.ledger.promised().filter(|promised| *promised > vote) {
+            return Ok(wire::Installed { vote: convert::vote(&promised) });
+        }
+        let (snapshots, length) = (self.snapshots.clone(), first.length);
+        tracing::info!(bytes = length, "receiving a snapshot");
+        let mut receiving = blocking(move || snapshots.receive(length)).await?;
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|status| status.to_string())?;
+            receiving = blocking(move || receiving.write(&piece.bytes).map(|()| receiving)).await?;
+        }
+        let snapshots = self.snapshots.clone();
+        let snapshot = blocking(move || snapshots.accept(receiving)).await?;
+        let response = self.raft.install_full_snapshot(vote, snapshot).await;
+        let response = response.map_err(|error| error.to_string())?;
+        tracing::info!(bytes = length, "a snapshot was installed");
+        Ok(wire::Installed { vote: convert::vote(&response.vote) })
+    }
+
+    async fn read_index(&self, read: wire::ReadIndex) -> wire::ReadableFrom {
+        let deadline = Instant::now() + Duration::from_millis(read.left_ms);
+        let leads = matches!(self.barrier.leader.route(), Some(Route::Here(_)));
+        let pass = if leads { self.barrier.pass(read.lease, deadline).await.ok() } else { None };
+        pass.map_or_else(wire::ReadableFrom::default, |pass| wire::ReadableFrom {
+            index: pass.index,
+            stamp_ms: pass.stamp.0,
+        })
+    }
+
+    fn take_notes(&self, notes: &wire::Notes) {
+        let touches = notes.touches.chunks_exact(2).filter_map(|pair| match pair {
+            [slot, version] => {
+                Some(Touch { slot: Slot(u32::try_from(*slot).ok()?), version: Version(*version) })
+            }
+            _ => None,
+        });
+        self.touches.add(touches);
+        if notes.tick {
+            self.barrier.leader.batcher.tick();
+        }
+    }
+
+    fn forward(&self, forward: Forward) -> Result<BoxStream<'static, Result<Forwarded, Status>>, Refusal> {
+        let Ok(LogEntry { transactions, .. }) = codec::decode(&forward.entry) else {
+            return Err(Refusal::Malformed);
+        };
+        let mut reads = vec![Vec::new(); transactions.len()];
+        for ReadAt { transaction, before, query } in &forward.reads {
+            let place = reads.get_mut(*transaction as usize).ok_or(Refusal::Malformed)?;
+            place.push((*before as usize, query.query().ok_or(Refusal::Malformed)?));
+        }
+        let now = Instant::now();
+        let writes = transactions.into_iter().zip(reads).enumerate().map(|(n, (transaction, reads))| {
+            let left_ms = forward.left_ms.get(n).copied().unwrap_or(0);
+            let deadline = now + Duration::from_millis(left_ms);
+            let batcher = Arc::clone(&self.barrier.leader.batcher);
+            async move {
+                let reply = batcher.write(transaction, reads, deadline).await;
+                stream::iter(frames(n as u32, reply).into_iter().map(Ok))
+            }
+        });
+        Ok(writes.collect::<FuturesUnordered<_>>().flatten().boxed())
+    }
+}
+
+/// Does what waits for a disk away from the runtime.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, crate::raft::snapshot::Error> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())
+}

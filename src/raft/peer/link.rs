@@ -1,0 +1,207 @@
+//! Connections to one node.
+//!
+//! Made when they are needed, and again when they broke; the name is looked up each time, because a pod that comes back
+//! has another address. Four connections, so that nothing waits behind what is long: votes and heartbeats, entries,
+//! forwarded writes, snapshots.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use prost::Message;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, ConnectError, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::envelope::Refusal;
+use super::exchange::{Forward, Forwarded};
+use super::secret::Secret;
+use super::wire::{self, Envelope};
+
+/// Longest message: a transaction of the largest size, and what goes with it.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 17 << 20;
+
+/// Longest time for a connection to be made.
+const CONNECTING: Duration = Duration::from_secs(1);
+
+/// A connection that shows no sign of life is given up after an interval and this.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+
+/// Bytes that may be under way on a stream before the other side has taken them.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Where the envelope travels, and the secret.
+pub(crate) const ENVELOPE: &str = "kvorum-envelope-bin";
+pub(crate) const SECRET: &str = "kvorum-secret-bin";
+
+/// Where the name of a refusal travels.
+pub(crate) const REFUSED: &str = "kvorum-refused";
+
+pub(crate) const CALL: &str = "/kvorum.Peer/Call";
+pub(crate) const APPEND: &str = "/kvorum.Peer/Append";
+pub(crate) const INSTALL: &str = "/kvorum.Peer/Install";
+pub(crate) const FORWARD: &str = "/kvorum.Peer/Forward";
+
+/// Why a call has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// No connection: nothing was sent.
+    #[error("not reachable: {0}")]
+    Unsent(String),
+    /// The other side did not look at it.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// It was sent, and what became of it is not known.
+    #[error("no answer: {0}")]
+    Lost(String),
+}
+
+impl CallError {
+    fn of(status: &Status) -> CallError {
+        let refused = status.metadata().get(REFUSED).and_then(|name| name.to_str().ok());
+        if let Some(refusal) = refused.and_then(Refusal::named) {
+            return CallError::Refused(refusal);
+        }
+        let mut cause: Option<&dyn std::error::Error> = Some(status);
+        while let Some(error) = cause {
+            if error.is::<ConnectError>() {
+                return CallError::Unsent(error.to_string());
+            }
+            cause = error.source();
+        }
+        let what = if status.message().is_empty() { "no reason given" } else { status.message() };
+        CallError::Lost(format!("{}: {what}", status.code().description()))
+    }
+}
+
+/// The connections to one address. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Link {
+    quick: Channel,
+    entries: Channel,
+    writes: Channel,
+    snapshots: Channel,
+    secret: Arc<Secret>,
+}
+
+impl Link {
+    /// Connections to `address`, a host and a port. None is made yet.
+    ///
+    /// # Errors
+    /// It is not an address.
+    pub(crate) fn new(address: &str, secret: Arc<Secret>) -> Result<Link, CallError> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|error| CallError::Unsent(format!("{address}: {error}")))?
+            .connect_timeout(CONNECTING)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(SIGN_OF_LIFE / 2)
+            .keep_alive_timeout(SIGN_OF_LIFE)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        let [quick, entries, writes, snapshots] = [(); 4].map(|()| endpoint.connect_lazy());
+        Ok(Link { quick, entries, writes, snapshots, secret })
+    }
+
+    /// Asks, and waits for the answer at most `patience`.
+    pub(crate) async fn call(
+        &self,
+        envelope: &Envelope,
+        ask: wire::Ask,
+        patience: Duration,
+    ) -> Result<wire::Say, CallError> {
+        let request = self.request(envelope, wire::Request { ask: Some(ask) });
+        let asking = async {
+            let mut grpc = ready(&self.quick).await?;
+            let codec = ProstCodec::<wire::Request, wire::Response>::default();
+            grpc.unary(request, PathAndQuery::from_static(CALL), codec).await
+        };
+        let answer = tokio::time::timeout(patience, asking).await;
+        let answer = answer.map_err(|_| CallError::Lost("too late".into()))?;
+        let response = answer.map_err(|status| CallError::of(&status))?.into_inner();
+        response.say.ok_or_else(|| CallError::Lost("an answer of a newer version".into()))
+    }
+
+    /// Opens a stream of entries. Its answers come in order.
+    pub(crate) async fn append(
+        &self,
+        envelope: &Envelope,
+        entries: impl Stream<Item = wire::Append> + Send + 'static,
+    ) -> Result<Streaming<wire::Appended>, CallError> {
+        let request = self.request(envelope, entries);
+        let streaming = async {
+            let mut grpc = ready(&self.entries).await?;
+            let codec = ProstCodec::<wire::Append, wire::Appended>::default();
+            grpc.streaming(request, PathAndQuery::from_static(APPEND), codec).await
+        };
+        streaming.await.map(tonic::Response::into_inner).map_err(|status| CallError::of(&status))
+    }
+
+    /// Sends a snapshot.
+    pub(crate) async fn install(
+        &self,
+        envelope: &Envelope,
+        pieces: impl Stream<Item = wire::Piece> + Send + 'static,
+    ) -> Result<wire::Installed, CallError> {
+        let request = self.request(envelope, pieces);
+        let sending = async {
+            let mut grpc = ready(&self.snapshots).await?;
+            let codec = ProstCodec::<wire::Piece, wire::Installed>::default();
+            grpc.client_streaming(request, PathAndQuery::from_static(INSTALL), codec).await
+        };
+        sending.await.map(tonic::Response::into_inner).map_err(|status| CallError::of(&status))
+    }
+
+    /// Hands transactions to the leader.
+    pub(crate) async fn forward(
+        &self,
+        envelope: &Envelope,
+        forward: Forward,
+    ) -> Result<Streaming<Forwarded>, CallError> {
+        let request = self.request(envelope, forward);
+        let forwarding = async {
+            let mut grpc = ready(&self.writes).await?;
+            let codec = ProstCodec::<Forward, Forwarded>::default();
+            grpc.server_streaming(request, PathAndQuery::from_static(FORWARD), codec).await
+        };
+        forwarding.await.map(tonic::Response::into_inner).map_err(|status| CallError::of(&status))
+    }
+
+    fn request<T>(&self, envelope: &Envelope, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let metadata = request.metadata_mut();
+        metadata.insert_bin(ENVELOPE, MetadataValue::from_bytes(&envelope.encode_to_vec()));
+        if let Some(secret) = self.secret.sent() {
+            let mut secret = MetadataValue::from_bytes(&secret);
+            secret.set_sensitive(true);
+            metadata.insert_bin(SECRET, secret);
+        }
+        request
+    }
+}
+
+/// A client on `channel`.
+async fn ready(channel: &Channel) -> Result<tonic::client::Grpc<Channel>, Status> {
+    let mut grpc = tonic::client::Grpc::new(channel.clone())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+    Ok(grpc)
+}
+
+/// The status of a message that is not looked at.
+pub(crate) fn refused(refusal: Refusal) -> Status {
+    let code = match refusal {
+        Refusal::Secret => Code::Unauthenticated,
+        Refusal::Forming => Code::Unavailable,
+        _ => Code::FailedPrecondition,
+    };
+    let mut status = Status::new(code, refusal.to_string());
+    status.metadata_mut().insert(REFUSED, MetadataValue::from_static(refusal.name()));
+    status
+}

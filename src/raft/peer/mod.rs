@@ -1,0 +1,31 @@
+//! The way to other members, and what comes from them: gRPC on a port of its own.
+//!
+//! ```text
+//!  raft core -- network -- link ~~~~~~~~~~~~ server -- desk -- raft core, batcher, barrier
+//!  forwarder, barrier, ...-/                  looks at secret and envelope first
+//! ```
+//!
+//! Messages are ours (`wire`), not openraft's structs: what travels is a format that a newer version must still understand.
+
+mod convert;
+mod desk;
+mod envelope;
+mod exchange;
+mod link;
+mod network;
+mod roster;
+mod secret;
+mod server;
+mod window;
+mod wire;
+
+pub(super) use convert::vote as wire_vote;
+pub(super) use desk::{Desk, Reception};
+pub(super) use envelope::{Guard, Me};
+pub(super) use exchange::{AskStore, Forward, Parts, ReadAt};
+pub(super) use link::{CallError, Link};
+pub(super) use network::{Peers, clocks};
+pub(super) use roster::{Roster, Way};
+pub(super) use secret::Secret;
+pub(super) use server::Listener;
+pub(super) use wire::{Ask, Confirm, Join, Joined, Meet, Met, Notes, Promise, Promised, ReadIndex, Say};

@@ -1,0 +1,207 @@
+//! The listener for peers: gRPC on a port of its own.
+//!
+//! It looks at secret and envelope and hands what passes to the [`Desk`]. It answers from the very start, before the node
+//! has a cluster: seeds ask one another what they are.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::stream::BoxStream;
+use prost::Message;
+use tokio::net::TcpListener;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::metadata::MetadataMap;
+use tonic::server::{ClientStreamingService, Grpc, ServerStreamingService, StreamingService, UnaryService};
+use tonic::transport::server::TcpIncoming;
+use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::desk::Desk;
+use super::envelope::Refusal;
+use super::exchange::{Forward, Forwarded};
+use super::link::{APPEND, CALL, ENVELOPE, FORWARD, INSTALL, MAX_MESSAGE_BYTES, SECRET, refused};
+use super::secret::Secret;
+use super::wire::{self, Envelope};
+
+/// Bytes that may be under way on a stream before they were taken.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// A listener that is bound and not served yet.
+pub(crate) struct Listener {
+    incoming: TcpIncoming,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds `address`.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<Listener> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Listener { incoming: TcpIncoming::from(listener).with_nodelay(Some(true)), address })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stopped`. Connections end with it.
+    pub(crate) async fn serve(self, desk: Arc<Desk>, secret: Arc<Secret>, stopped: impl Future<Output = ()>) {
+        let peer = Peer { desk, secret };
+        let serving = tonic::transport::Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .serve_with_incoming(peer, self.incoming);
+        tokio::select! {
+            served = serving => {
+                if let Err(error) = served {
+                    tracing::error!(%error, "the listener for peers ended");
+                }
+            }
+            () = stopped => {}
+        }
+    }
+}
+
+/// The service `kvorum.Peer`.
+#[derive(Clone)]
+struct Peer {
+    desk: Arc<Desk>,
+    secret: Arc<Secret>,
+}
+
+impl Peer {
+    /// The envelope, if the sender knows the secret.
+    fn open(&self, metadata: &MetadataMap) -> Result<Envelope, Status> {
+        let given = metadata.get_bin(SECRET).and_then(|secret| secret.to_bytes().ok());
+        if !self.secret.accepts(given.as_deref()) {
+            return Err(self.refuse(Refusal::Secret));
+        }
+        let envelope = metadata.get_bin(ENVELOPE).and_then(|envelope| envelope.to_bytes().ok());
+        let envelope = envelope.and_then(|bytes| Envelope::decode(bytes).ok());
+        envelope.ok_or_else(|| self.refuse(Refusal::Malformed))
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Status {
+        self.desk.count(refusal);
+        refused(refusal)
+    }
+
+    fn done<T>(&self, result: Result<T, Refusal>) -> Result<Response<T>, Status> {
+        result.map(Response::new).map_err(|refusal| self.refuse(refusal))
+    }
+}
+
+type Answering<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
+
+struct Calls(Peer);
+
+impl UnaryService<wire::Request> for Calls {
+    type Response = wire::Response;
+    type Future = Answering<wire::Response>;
+
+    fn call(&mut self, request: Request<wire::Request>) -> Self::Future {
+        let peer = self.0.clone();
+        Box::pin(async move {
+            let envelope = peer.open(request.metadata())?;
+            let Some(ask) = request.into_inner().ask else {
+                return Err(Status::unimplemented("a request of a newer version"));
+            };
+            let said = peer.desk.answer(&envelope, ask).await;
+            peer.done(said.map(|say| wire::Response { say: Some(say) }))
+        })
+    }
+}
+
+struct Appends(Peer);
+
+impl StreamingService<wire::Append> for Appends {
+    type Response = wire::Appended;
+    type ResponseStream = BoxStream<'static, Result<wire::Appended, Status>>;
+    type Future = Answering<Self::ResponseStream>;
+
+    fn call(&mut self, request: Request<Streaming<wire::Append>>) -> Self::Future {
+        let peer = self.0.clone();
+        Box::pin(async move {
+            let envelope = peer.open(request.metadata())?;
+            peer.done(peer.desk.append(&envelope, request.into_inner()))
+        })
+    }
+}
+
+struct Installs(Peer);
+
+impl ClientStreamingService<wire::Piece> for Installs {
+    type Response = wire::Installed;
+    type Future = Answering<wire::Installed>;
+
+    fn call(&mut self, request: Request<Streaming<wire::Piece>>) -> Self::Future {
+        let peer = self.0.clone();
+        Box::pin(async move {
+            let envelope = peer.open(request.metadata())?;
+            let installed = peer.desk.install(&envelope, request.into_inner()).await;
+            let installed = installed.map_err(|refusal| peer.refuse(refusal))?;
+            installed.map(Response::new).map_err(|error| Status::new(Code::Aborted, error))
+        })
+    }
+}
+
+struct Forwards(Peer);
+
+impl ServerStreamingService<Forward> for Forwards {
+    type Response = Forwarded;
+    type ResponseStream = BoxStream<'static, Result<Forwarded, Status>>;
+    type Future = Answering<Self::ResponseStream>;
+
+    fn call(&mut self, request: Request<Forward>) -> Self::Future {
+        let peer = self.0.clone();
+        Box::pin(async move {
+            let envelope = peer.open(request.metadata())?;
+            peer.done(peer.desk.forward(&envelope, request.into_inner()))
+        })
+    }
+}
+
+impl Service<http::Request<Body>> for Peer {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let peer = self.clone();
+        Box::pin(async move {
+            Ok(match request.uri().path() {
+                CALL => grpc().unary(Calls(peer), request).await,
+                APPEND => grpc().streaming(Appends(peer), request).await,
+                INSTALL => grpc().client_streaming(Installs(peer), request).await,
+                FORWARD => grpc().server_streaming(Forwards(peer), request).await,
+                _ => Status::unimplemented("no such method").into_http(),
+            })
+        })
+    }
+}
+
+fn grpc<T, U>() -> Grpc<ProstCodec<T, U>>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    Grpc::new(ProstCodec::default())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}

@@ -1,0 +1,56 @@
+//! How many bytes are under way in a stream whose answers come in the order of what was sent.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Takes messages as long as those that are not answered yet are below a number of bytes. A single larger one passes
+/// when it is alone.
+#[derive(Clone)]
+pub(crate) struct Window {
+    bytes: Arc<Semaphore>,
+    most: u32,
+    under_way: Arc<Mutex<VecDeque<OwnedSemaphorePermit>>>,
+}
+
+impl Window {
+    pub(crate) fn new(most: u32) -> Window {
+        Window { bytes: Arc::new(Semaphore::new(most as usize)), most, under_way: Arc::default() }
+    }
+
+    /// Waits until a message of `bytes` may go.
+    pub(crate) async fn send(&self, bytes: usize) {
+        let cost = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.most);
+        let permit = Arc::clone(&self.bytes).acquire_many_owned(cost).await;
+        self.under_way.lock().push_back(permit.expect("the semaphore is never closed"));
+    }
+
+    /// The oldest message under way was answered.
+    pub(crate) fn answered(&self) {
+        drop(self.under_way.lock().pop_front());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn messages_wait_for_answers_and_a_large_one_for_all_of_them() {
+        let window = Window::new(100);
+        assert!(window.send(60).now_or_never().is_some());
+        assert!(window.send(40).now_or_never().is_some());
+        assert!(window.send(1).now_or_never().is_none());
+        window.answered();
+        assert!(window.send(1_000).now_or_never().is_none(), "not alone");
+        window.answered();
+        assert!(window.send(1_000).now_or_never().is_some(), "alone");
+        assert!(window.send(1).now_or_never().is_none());
+        window.answered();
+        assert!(window.send(1).now_or_never().is_some());
+    }
+}
