@@ -40,8 +40,8 @@ const LEASE_SHARE: f64 = 0.7;
 pub(super) struct Pass {
     /// Index of the entry.
     pub(super) index: u64,
-    /// Cluster time at the leader.
-    pub(super) stamp: Timestamp,
+    /// Cluster time at the leader; `None`: this node leads alone, and its own clock says it when it is needed.
+    pub(super) stamp: Option<Timestamp>,
 }
 
 /// Reads that wait for a round.
@@ -79,7 +79,7 @@ impl Barrier {
     /// Passes when a round has shown where to read from; `lease` lets the leader's lease do instead.
     pub(super) async fn pass(self: &Arc<Self>, lease: bool, deadline: Instant) -> Result<Pass, ReadError> {
         if self.leader.is_alone() {
-            return Ok(self.here());
+            return Ok(Pass { index: self.replica.applied_index(), stamp: None });
         }
         if lease && let Some(pass) = self.leased() {
             return Ok(pass);
@@ -96,7 +96,7 @@ impl Barrier {
 
     /// What is applied here.
     fn here(&self) -> Pass {
-        Pass { index: self.replica.applied_index(), stamp: self.time.now() }
+        Pass { index: self.replica.applied_index(), stamp: Some(self.time.now()) }
     }
 
     /// If this node leads, and a quorum has answered it lately.
@@ -152,7 +152,7 @@ impl Barrier {
                 let left_ms = ROUND.as_millis() as u64;
                 match way.call(Ask::ReadIndex(ReadIndex { lease: false, left_ms }), ROUND).await {
                     Ok(Say::ReadableFrom(from)) if from.index > 0 => {
-                        Some(Pass { index: from.index, stamp: Timestamp(from.stamp_ms) })
+                        Some(Pass { index: from.index, stamp: Some(Timestamp(from.stamp_ms)) })
                     }
                     Ok(_) | Err(CallError::Unsent(_) | CallError::Refused(_) | CallError::Lost(_)) => None,
                 }

@@ -77,9 +77,19 @@ impl Lead {
                     None => std::future::pending().await,
                 }
             };
+            let core_lives = async {
+                loop {
+                    if metrics.changed().await.is_err() {
+                        return false;
+                    }
+                    // Nothing else is a reason to begin anew.
+                    if self.led() != led {
+                        return true;
+                    }
+                }
+            };
             tokio::select! {
-                // What was begun is begun anew if this node still leads: nothing of it is lost.
-                changed = metrics.changed() => if changed.is_err() { return },
+                lives = core_lives => if !lives { return },
                 begun = begin => if begun.is_err() { return },
             }
         }

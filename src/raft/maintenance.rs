@@ -127,7 +127,9 @@ impl Maintenance {
     pub(super) async fn every_second(&self) {
         let mut ticks = ticks(SECOND);
         let mut offset_is_large = false;
+        let mut secret_is_wrong = false;
         while !self.stopped_at(&mut ticks).await {
+            self.reload_secret(&mut secret_is_wrong).await;
             self.time.steer(self.lead.node, &self.lead.voters());
             self.members.keep().await;
             let known = self.raft.server_metrics().borrow_watched().current_leader.is_some();
@@ -142,6 +144,19 @@ impl Maintenance {
             }
             self.gather_touches();
             self.send_touches().await;
+        }
+    }
+
+    /// Takes note of a secret that was exchanged.
+    async fn reload_secret(&self, is_wrong: &mut bool) {
+        let roster = self.members.leader.roster.clone();
+        let reloaded = tokio::task::spawn_blocking(move || roster.secret().reload()).await;
+        let Ok(reloaded) = reloaded else { return };
+        let was_wrong = std::mem::replace(is_wrong, reloaded.is_err());
+        if let Err(error) = reloaded
+            && !was_wrong
+        {
+            tracing::warn!(error, "cluster.secret_file cannot be read again; the former secrets hold");
         }
     }
 

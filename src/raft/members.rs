@@ -207,9 +207,10 @@ impl Members {
                 named && self.silence(*voter, since) >= self.replace_after
             });
             if let Some(old) = replaced {
-                tracing::info!(old, new = node, name = member.advertise, "replacing a silent member");
                 let voters = voters.iter().copied().filter(|id| *id != old).chain([*node]).collect();
-                return self.change(ChangeMembers::ReplaceAllVoters(voters), false).await;
+                self.change(ChangeMembers::ReplaceAllVoters(voters), false).await?;
+                tracing::info!(old, new = node, name = member.advertise, "a silent member was replaced");
+                return Ok(());
             }
         }
         // One that waits to take somebody's place does not become one more.
@@ -223,8 +224,9 @@ impl Members {
             return Ok(());
         }
         let promoted: BTreeSet<u64> = fresh.into_iter().take(count).collect();
-        tracing::info!(?promoted, "members become voters");
-        self.change(ChangeMembers::AddVoterIds(promoted), true).await
+        self.change(ChangeMembers::AddVoterIds(promoted.clone()), true).await?;
+        tracing::info!(?promoted, "members became voters");
+        Ok(())
     }
 
     /// For how long a member was not heard, as far as this leader can tell.

@@ -164,7 +164,7 @@ impl Node {
         if self.0.closing.load(Ordering::Relaxed) {
             return Err(ReadError::Unavailable);
         }
-        let mut stamp = Timestamp(0);
+        let mut stamp = None;
         if consistency != Consistency::Stale {
             let pass = self.0.barrier.pass(consistency == Consistency::Lease, deadline).await?;
             if self.0.replica.applied_index() < pass.index {
@@ -186,8 +186,8 @@ impl Node {
     }
 
     /// Reads the store as it is. `now` of the result may be ahead of the store's: see [`Node::read`]. `stamp` is the
-    /// leader's time at the barrier.
-    fn look(&self, query: &Query, consistency: Consistency, stamp: Timestamp) -> Read {
+    /// leader's time at the barrier, this node's own where it needs none. No clock is read for an answer without deadlines.
+    fn look(&self, query: &Query, consistency: Consistency, stamp: Option<Timestamp>) -> Read {
         let store = self.0.replica.store.read();
         let state_now = store.now();
         let presence_at = match consistency {
@@ -199,7 +199,9 @@ impl Node {
         let now = match (consistency, has_deadline(&answer)) {
             (_, false) => state_now,
             (Consistency::Stale, true) => state_now.max(self.0.time.now()),
-            (Consistency::Linearizable | Consistency::Lease, true) => state_now.max(stamp),
+            (Consistency::Linearizable | Consistency::Lease, true) => {
+                state_now.max(stamp.unwrap_or_else(|| self.0.time.now()))
+            }
         };
         Read { answer, now }
     }

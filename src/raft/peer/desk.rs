@@ -269,7 +269,7 @@ impl Reception {
         let pass = if leads { self.barrier.pass(read.lease, deadline).await.ok() } else { None };
         pass.map_or_else(wire::ReadableFrom::default, |pass| wire::ReadableFrom {
             index: pass.index,
-            stamp_ms: pass.stamp.0,
+            stamp_ms: pass.stamp.unwrap_or_else(|| self.barrier.time.now()).0,
         })
     }
 

@@ -27,7 +27,7 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 17 << 20;
 const CONNECTING: Duration = Duration::from_secs(1);
 
 /// A connection that shows no sign of life is given up after an interval and this.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+pub(crate) const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// Bytes that may be under way on a stream before the other side has taken them.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;

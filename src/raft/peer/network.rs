@@ -55,6 +55,7 @@ pub(crate) struct Peer {
     id: u64,
     purpose: Purpose,
     way: Option<Way>,
+    roster: Roster,
     time: Arc<ClusterTime>,
     snapshots: Snapshots,
 }
@@ -62,7 +63,7 @@ pub(crate) struct Peer {
 impl Peers {
     fn peer(&self, id: u64, member: &Member, purpose: Purpose) -> Peer {
         let (way, time) = (self.roster.way_to(id, member), Arc::clone(&self.time));
-        Peer { id, purpose, way, time, snapshots: self.snapshots.clone() }
+        Peer { id, purpose, way, roster: self.roster.clone(), time, snapshots: self.snapshots.clone() }
     }
 }
 
@@ -153,6 +154,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let Say::Appended(appended) = self.ask(Ask::Append(append), option.hard_ttl()).await? else {
             return Err(nonsense());
         };
+        self.roster.answered(self.id);
         if let Some(said) = appended.clocks {
             self.time.heard(self.id, clocks(said));
         }

@@ -23,6 +23,8 @@ struct Inner {
     secret: Arc<Secret>,
     guard: Arc<Guard>,
     members: Mutex<BTreeMap<u64, Known>>,
+    /// When each member last answered a heartbeat of this node.
+    answers: Mutex<BTreeMap<u64, Instant>>,
 }
 
 struct Known {
@@ -56,7 +58,7 @@ impl Way {
 
 impl Roster {
     pub(crate) fn new(me: Me, secret: Arc<Secret>, guard: Arc<Guard>) -> Roster {
-        Roster(Arc::new(Inner { me, secret, guard, members: Mutex::default() }))
+        Roster(Arc::new(Inner { me, secret, guard, members: Mutex::default(), answers: Mutex::default() }))
     }
 
     /// Who this node is.
@@ -69,9 +71,20 @@ impl Roster {
         &self.0.guard
     }
 
-    /// When a member was last heard, if ever.
+    /// The secret that members share.
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.0.secret
+    }
+
+    /// A member has answered a heartbeat.
+    pub(crate) fn answered(&self, id: u64) {
+        self.0.answers.lock().insert(id, Instant::now());
+    }
+
+    /// When a member last gave a sign of life, if ever: by a message of its own, or by an answer to a heartbeat.
     pub(crate) fn heard(&self, id: u64) -> Option<Instant> {
-        self.0.guard.heard(id)
+        let answered = self.0.answers.lock().get(&id).copied();
+        answered.max(self.0.guard.heard(id))
     }
 
     /// Takes note of a membership.
@@ -79,6 +92,7 @@ impl Roster {
         self.0.guard.learn(membership.nodes());
         let mut members = self.0.members.lock();
         members.retain(|id, _| membership.get_node(id).is_some());
+        self.0.answers.lock().retain(|id, _| membership.get_node(id).is_some());
         for (id, member) in membership.nodes() {
             self.note(&mut members, *id, member);
         }

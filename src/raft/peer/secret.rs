@@ -35,7 +35,7 @@ impl Secret {
         Ok(secret)
     }
 
-    /// Reads the file again. What is wrong with it leaves the former secrets in force.
+    /// Reads the file again, on a thread that may wait for a disk. What is wrong with it leaves the former secrets in force.
     ///
     /// # Errors
     /// What is wrong with the file.

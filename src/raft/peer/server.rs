@@ -1,7 +1,7 @@
 //! The listener for peers: gRPC on a port of its own.
 //!
-//! It looks at secret and envelope and hands what passes to the [`Desk`]. It answers from the very start, before the node
-//! has a cluster: seeds ask one another what they are.
+//! It looks at secret and envelope, which are headers, before it reads anything of a message, and hands what passes to the
+//! [`Desk`]. It answers from the very start, before the node has a cluster: seeds ask one another what they are.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,7 +24,9 @@ use tonic_prost::ProstCodec;
 use super::desk::Desk;
 use super::envelope::Refusal;
 use super::exchange::{Forward, Forwarded};
-use super::link::{APPEND, CALL, ENVELOPE, FORWARD, INSTALL, MAX_MESSAGE_BYTES, SECRET, refused};
+use super::link::{
+    APPEND, CALL, ENVELOPE, FORWARD, INSTALL, MAX_MESSAGE_BYTES, SECRET, SIGN_OF_LIFE, refused,
+};
 use super::secret::Secret;
 use super::wire::{self, Envelope};
 
@@ -33,6 +35,9 @@ const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 
 /// The same for all streams of a connection.
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Most streams of a connection at the same time.
+const MAX_STREAMS: u32 = 256;
 
 /// A listener that is bound and not served yet.
 pub(crate) struct Listener {
@@ -62,6 +67,10 @@ impl Listener {
         let serving = tonic::transport::Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(MAX_STREAMS)
+            // A peer that is gone without a word must not keep its streams open.
+            .http2_keepalive_interval(Some(SIGN_OF_LIFE / 2))
+            .http2_keepalive_timeout(Some(SIGN_OF_LIFE))
             .serve_with_incoming(peer, self.incoming);
         tokio::select! {
             served = serving => {
@@ -83,7 +92,14 @@ struct Peer {
 
 impl Peer {
     /// The envelope, if the sender knows the secret.
-    fn open(&self, metadata: &MetadataMap) -> Result<Envelope, Status> {
+    fn open(&self, headers: &http::HeaderMap) -> Result<Envelope, Status> {
+        let mut picked = http::HeaderMap::new();
+        for name in [SECRET, ENVELOPE] {
+            if let Some(value) = headers.get(name) {
+                picked.insert(name, value.clone());
+            }
+        }
+        let metadata = MetadataMap::from_headers(picked);
         let given = metadata.get_bin(SECRET).and_then(|secret| secret.to_bytes().ok());
         if !self.secret.accepts(given.as_deref()) {
             return Err(self.refuse(Refusal::Secret));
@@ -105,16 +121,21 @@ impl Peer {
 
 type Answering<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
 
-struct Calls(Peer);
+/// A message of a peer who knows the secret.
+struct Opened {
+    peer: Peer,
+    envelope: Envelope,
+}
+
+struct Calls(Opened);
 
 impl UnaryService<wire::Request> for Calls {
     type Response = wire::Response;
     type Future = Answering<wire::Response>;
 
     fn call(&mut self, request: Request<wire::Request>) -> Self::Future {
-        let peer = self.0.clone();
+        let (peer, envelope) = (self.0.peer.clone(), self.0.envelope);
         Box::pin(async move {
-            let envelope = peer.open(request.metadata())?;
             let Some(ask) = request.into_inner().ask else {
                 return Err(Status::unimplemented("a request of a newer version"));
             };
@@ -124,7 +145,7 @@ impl UnaryService<wire::Request> for Calls {
     }
 }
 
-struct Appends(Peer);
+struct Appends(Opened);
 
 impl StreamingService<wire::Append> for Appends {
     type Response = wire::Appended;
@@ -132,24 +153,21 @@ impl StreamingService<wire::Append> for Appends {
     type Future = Answering<Self::ResponseStream>;
 
     fn call(&mut self, request: Request<Streaming<wire::Append>>) -> Self::Future {
-        let peer = self.0.clone();
-        Box::pin(async move {
-            let envelope = peer.open(request.metadata())?;
-            peer.done(peer.desk.append(&envelope, request.into_inner()))
-        })
+        let Opened { peer, envelope } = &self.0;
+        let answers = peer.done(peer.desk.append(envelope, request.into_inner()));
+        Box::pin(std::future::ready(answers))
     }
 }
 
-struct Installs(Peer);
+struct Installs(Opened);
 
 impl ClientStreamingService<wire::Piece> for Installs {
     type Response = wire::Installed;
     type Future = Answering<wire::Installed>;
 
     fn call(&mut self, request: Request<Streaming<wire::Piece>>) -> Self::Future {
-        let peer = self.0.clone();
+        let (peer, envelope) = (self.0.peer.clone(), self.0.envelope);
         Box::pin(async move {
-            let envelope = peer.open(request.metadata())?;
             let installed = peer.desk.install(&envelope, request.into_inner()).await;
             let installed = installed.map_err(|refusal| peer.refuse(refusal))?;
             installed.map(Response::new).map_err(|error| Status::new(Code::Aborted, error))
@@ -157,7 +175,7 @@ impl ClientStreamingService<wire::Piece> for Installs {
     }
 }
 
-struct Forwards(Peer);
+struct Forwards(Opened);
 
 impl ServerStreamingService<Forward> for Forwards {
     type Response = Forwarded;
@@ -165,11 +183,9 @@ impl ServerStreamingService<Forward> for Forwards {
     type Future = Answering<Self::ResponseStream>;
 
     fn call(&mut self, request: Request<Forward>) -> Self::Future {
-        let peer = self.0.clone();
-        Box::pin(async move {
-            let envelope = peer.open(request.metadata())?;
-            peer.done(peer.desk.forward(&envelope, request.into_inner()))
-        })
+        let Opened { peer, envelope } = &self.0;
+        let frames = peer.done(peer.desk.forward(envelope, request.into_inner()));
+        Box::pin(std::future::ready(frames))
     }
 }
 
@@ -183,13 +199,17 @@ impl Service<http::Request<Body>> for Peer {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let peer = self.clone();
+        let opened = self.open(request.headers()).map(|envelope| Opened { peer: self.clone(), envelope });
         Box::pin(async move {
+            let opened = match opened {
+                Ok(opened) => opened,
+                Err(status) => return Ok(status.into_http()),
+            };
             Ok(match request.uri().path() {
-                CALL => grpc().unary(Calls(peer), request).await,
-                APPEND => grpc().streaming(Appends(peer), request).await,
-                INSTALL => grpc().client_streaming(Installs(peer), request).await,
-                FORWARD => grpc().server_streaming(Forwards(peer), request).await,
+                CALL => grpc().unary(Calls(opened), request).await,
+                APPEND => grpc().streaming(Appends(opened), request).await,
+                INSTALL => grpc().client_streaming(Installs(opened), request).await,
+                FORWARD => grpc().server_streaming(Forwards(opened), request).await,
                 _ => Status::unimplemented("no such method").into_http(),
             })
         })
