@@ -207,6 +207,8 @@ fn open(config: &Config, raft: &Handle, disk: &Arc<dyn Disk>) -> JoinHandle<Resu
         wal_keep_bytes: config.wal_keep_bytes,
         snapshot: config.snapshot,
         peer: config.peer.clone(),
+        max_level: config.max_level,
+        state_hash_every: config.state_hash_every,
         seed: config.seed,
         restore_from: config.restore_from.clone(),
         clock: Arc::new(SystemClock),
@@ -232,7 +234,8 @@ async fn stop(config: &Config, tasks: &Tasks, node: Node, history: History) -> R
 fn report(config: &Config, node: &Node, disk: &dyn Disk) {
     let store = node.store_status();
     let (seed, is) = (config.seed, (store.max_bytes, store.max_keys, store.eviction, store.max_value_bytes));
-    if is != (seed.max_bytes, seed.max_keys, seed.eviction, seed.max_value_bytes) {
+    // A node that joins has no settings yet, and none to compare.
+    if store.is_initialized && is != (seed.max_bytes, seed.max_keys, seed.eviction, seed.max_value_bytes) {
         tracing::warn!(
             max_bytes = store.max_bytes,
             max_keys = store.max_keys,

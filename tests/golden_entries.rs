@@ -42,6 +42,7 @@ fn samples() -> Vec<(&'static str, Vec<LogEntry>)> {
         max_keys: 1_000,
         eviction: Eviction::VolatileTtl,
         max_value_bytes: 70_000,
+        voters: 0,
     };
     let delete = |condition| Command::Delete { key: key("key"), condition };
     let expire = |expiry| Command::Expire { key: key("key"), expiry, condition: Condition::Always };
@@ -79,7 +80,7 @@ fn samples() -> Vec<(&'static str, Vec<LogEntry>)> {
         (
             "configure",
             vec![
-                each(vec![Command::Configure(settings.into())]),
+                each(vec![Command::Configure(SettingsChange { voters: None, ..settings.into() })]),
                 each(Eviction::ALL.into_iter().map(|policy| change(Some(policy))).collect()),
                 each(vec![change(None)]),
             ],
@@ -90,6 +91,17 @@ fn samples() -> Vec<(&'static str, Vec<LogEntry>)> {
                 hash_seed: 0x0123_4567_89ab_cdef_0011_2233_4455_6677,
                 settings,
             }])],
+        ),
+        ("raise", vec![each(vec![Command::Raise(Level(2))])]),
+        (
+            "level-2",
+            vec![LogEntry {
+                level: Level(2),
+                ..each(vec![
+                    Command::Configure(SettingsChange { voters: Some(3), ..SettingsChange::default() }),
+                    Command::Initialize { hash_seed: 7, settings: Settings { voters: 5, ..settings } },
+                ])
+            }],
         ),
         (
             "transactions",

@@ -32,6 +32,8 @@ fn options(disk: &Faulty, clock: Arc<dyn Clock>, durability: Durability) -> Opti
         peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
+        max_level: kvorum::model::Level::LATEST,
+        state_hash_every: 4_096,
         clock,
         disk: Arc::new(disk.clone()),
     }

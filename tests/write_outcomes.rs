@@ -126,6 +126,8 @@ fn options(disk: &GatedDisk) -> Options {
         peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
+        max_level: kvorum::model::Level::LATEST,
+        state_hash_every: 4_096,
         clock: Arc::new(SystemClock),
         disk: Arc::new(disk.clone()),
     }

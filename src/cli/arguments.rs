@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::bench::{Lengths, Mix, Time};
+use super::cluster_arguments::{Cluster, Lifecycle};
+pub(super) use super::server::Server;
 use crate::raft::Lifetimes;
 
 /// A replicated in-memory key-value store. Without a command it serves.
@@ -66,6 +68,12 @@ pub(super) enum Command {
     Batch(Batch),
     /// Print figures of the node
     Stats(Server),
+    /// Look at the cluster, and change it
+    #[command(subcommand)]
+    Cluster(Cluster),
+    /// For orchestrators
+    #[command(subcommand)]
+    Lifecycle(Lifecycle),
     /// Take a snapshot and drop the log behind it
     Compact(Server),
     /// Put load on servers and measure what they do
@@ -105,17 +113,6 @@ pub(super) struct Settings {
     /// Any setting, as in --set wal.durability=always; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
-}
-
-/// Which server to ask.
-#[derive(Args, Clone, Debug)]
-pub(super) struct Server {
-    /// Where the server is
-    #[arg(long, env = "KVORUM_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    pub(super) url: String,
-    /// Print JSON
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -46,13 +46,15 @@ pub enum Exit {
     Configuration = 78,
     /// Power was lost in a durability mode that does not survive it.
     UncleanBoot = 79,
+    /// The node is no member of its cluster any more.
+    Retired = 80,
     /// A second signal ended the process.
     Interrupted = 130,
 }
 
 impl Exit {
     /// Every status there is.
-    pub const ALL: [Exit; 20] = [
+    pub const ALL: [Exit; 21] = [
         Exit::Done,
         Exit::Negative,
         Exit::Usage,
@@ -72,6 +74,7 @@ impl Exit {
         Exit::LevelTooHigh,
         Exit::Configuration,
         Exit::UncleanBoot,
+        Exit::Retired,
         Exit::Interrupted,
     ];
 }
@@ -113,6 +116,7 @@ impl From<app::Error> for Failure {
             app::Error::Listen { .. } => Exit::Listen,
             app::Error::Open(error) => of_open(error),
             app::Error::Node(raft::Failure::LevelTooHigh(_)) => Exit::LevelTooHigh,
+            app::Error::Node(raft::Failure::Retired(_)) => Exit::Retired,
             app::Error::Node(_) | app::Error::Broken(_) => Exit::Fatal,
             app::Error::Interrupted => Exit::Interrupted,
             app::Error::Deadline => Exit::Deadline,
@@ -130,6 +134,7 @@ pub(super) fn of_open(error: &raft::OpenError) -> Exit {
         raft::OpenError::Foreign { .. } | raft::OpenError::NotEmpty(_) => Exit::Foreign,
         raft::OpenError::LevelTooHigh(_) => Exit::LevelTooHigh,
         raft::OpenError::UncleanBoot(..) => Exit::UncleanBoot,
+        raft::OpenError::Retired(..) => Exit::Retired,
         raft::OpenError::NoSpace(_) => Exit::NoSpace,
         raft::OpenError::Io { source, .. } => match source.kind() {
             PermissionDenied | ReadOnlyFilesystem | NotADirectory | AlreadyExists => Exit::ReadOnly,

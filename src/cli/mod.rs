@@ -23,6 +23,7 @@
 //! | 77 | the data was written by a newer version |
 //! | 78 | wrong configuration |
 //! | 79 | power was lost in a durability mode that does not survive it |
+//! | 80 | the node is no member of its cluster any more |
 //! | 130 | a second signal ended the process at once |
 //!
 //! Invariants: results go to standard output, everything else to standard error; values are written byte for byte.
@@ -31,6 +32,8 @@ mod arguments;
 mod backup;
 mod bench;
 mod client;
+mod cluster;
+mod cluster_arguments;
 mod exit;
 mod files;
 mod generate;
@@ -42,6 +45,7 @@ mod output;
 mod progress;
 mod run;
 mod serve;
+mod server;
 mod settings;
 
 pub use exit::Exit;

@@ -91,6 +91,21 @@ pub const KEYS: &[Key] = &[
         "30",
         "Time for which a member must be silent before a new one of its name takes its place",
     ),
+    key(
+        "cluster.max_level",
+        "0",
+        "Highest level that this node is to understand; 0: all that its version knows",
+    ),
+    key(
+        "cluster.level_auto_raise_after_s",
+        "0",
+        "Time after which a level that every member understands is raised by itself; 0: never, `kvorum cluster level raise` does it",
+    ),
+    key(
+        "cluster.state_hash_every",
+        "4096",
+        "Members compare the hashes of their states each time after this many log entries; the same for all of them",
+    ),
     seed("cluster.restore_from", "", "Backup that a new cluster begins with; an existing one ignores it"),
     seed(
         "cluster.restore_ttl",

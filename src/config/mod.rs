@@ -27,3 +27,4 @@ pub use load::{Loaded, Setting, Sources, load};
 pub use memory::limit_bytes as memory_limit_bytes;
 pub use origin::Origin;
 pub use settings::Config;
+pub use size::Size;

@@ -78,6 +78,12 @@ pub(super) struct Cluster {
     pub(super) role: String,
     #[serde(deserialize_with = "whole")]
     pub(super) replace_after_s: u64,
+    #[serde(deserialize_with = "whole")]
+    pub(super) max_level: u64,
+    #[serde(deserialize_with = "whole")]
+    pub(super) level_auto_raise_after_s: u64,
+    #[serde(deserialize_with = "whole")]
+    pub(super) state_hash_every: u64,
     pub(super) restore_from: String,
     pub(super) restore_ttl: String,
 }

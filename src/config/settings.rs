@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::raw::Raw;
 use super::size::Size;
-use crate::model::Settings;
 use crate::model::limits::MAX_VALUE_BYTES;
+use crate::model::{Level, Settings};
 use crate::service::Consistencies;
 use crate::{history, http, raft, service, shutdown, telemetry, wal};
 
@@ -25,6 +25,10 @@ pub struct Config {
     pub seed: Settings,
     /// How the node meets others.
     pub peer: raft::PeerConfig,
+    /// The highest level that the node is to understand.
+    pub max_level: Level,
+    /// After how many entries the hash of the state is compared among members.
+    pub state_hash_every: u64,
     /// The backup that a new cluster begins with, if with any.
     pub restore_from: Option<raft::Restore>,
     /// The log on disk.
@@ -71,6 +75,8 @@ impl Config {
             data_dir: data_dir_of(&raw)?,
             seed: seed_of(&raw.store)?,
             peer: peer_of(&raw.peer, &raw.cluster)?,
+            max_level: max_level_of(raw.cluster.max_level)?,
+            state_hash_every: raw.cluster.state_hash_every,
             restore_from: restore_from_of(raw.cluster)?,
             wal: wal_of(&raw.wal)?,
             wal_keep_bytes: raw.wal.keep_bytes.0,
@@ -111,6 +117,9 @@ impl Config {
         self.raft.validate()?;
         self.history.validate()?;
         self.shutdown.validate()?;
+        if self.state_hash_every == 0 {
+            return Err(invalid("cluster.state_hash_every", "it must be at least 1"));
+        }
         self.telemetry.validate().map_err(|reason| invalid("log.level", reason))?;
         if !self.http.listen.ip().is_loopback() && !self.allow_anonymous {
             return Err(invalid(
@@ -166,6 +175,7 @@ fn seed_of(raw: &super::raw::Store) -> Result<Settings, Invalid> {
         max_keys: raw.max_keys,
         eviction: raw.eviction.parse().map_err(|error| invalid("store.eviction", format!("{error}")))?,
         max_value_bytes,
+        voters: 0,
     })
 }
 
@@ -185,9 +195,23 @@ fn peer_of(peer: &super::raw::Peer, cluster: &super::raw::Cluster) -> Result<raf
         secret_file,
         learner,
         replace_after: Duration::from_secs(cluster.replace_after_s),
+        level_auto_raise_after: Some(cluster.level_auto_raise_after_s)
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs),
     };
     config.validate().map_err(|(key, reason)| invalid(key, reason))?;
     Ok(config)
+}
+
+fn max_level_of(level: u64) -> Result<Level, Invalid> {
+    let known = u16::try_from(level).ok().map(Level).filter(|level| *level <= Level::LATEST);
+    match known {
+        Some(Level(0)) => Ok(Level::LATEST),
+        Some(level) => Ok(level),
+        None => {
+            Err(invalid("cluster.max_level", format!("this version knows levels up to {}", Level::LATEST)))
+        }
+    }
 }
 
 fn restore_from_of(raw: super::raw::Cluster) -> Result<Option<raft::Restore>, Invalid> {

@@ -1,5 +1,7 @@
 //! Sizes in bytes: `67108864`, `64MiB`, `1 GiB`, `10MB`.
 
+use std::str::FromStr;
+
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 const UNITS: [(&str, u64); 13] = [
@@ -20,7 +22,7 @@ const UNITS: [(&str, u64); 13] = [
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Size(pub(super) u64);
+pub struct Size(pub u64);
 
 impl Size {
     fn parse(text: &str) -> Option<Size> {
@@ -30,6 +32,14 @@ impl Size {
         let unit = unit.trim().to_uppercase();
         let (_, factor) = UNITS.into_iter().find(|(known, _)| *known == unit)?;
         number.parse::<u64>().ok()?.checked_mul(factor).map(Size)
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Size, String> {
+        Size::parse(text).ok_or_else(|| WANTED.to_owned())
     }
 }
 

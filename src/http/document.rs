@@ -140,7 +140,7 @@ fn sample(code: Code) -> Option<Error> {
         Code::BodyTooLarge => Error::BodyTooLarge { limit_bytes: MAX_BATCH_BYTES },
         Code::NotAnInteger => Error::NotAnInteger("the value is no decimal integer of 64 bits"),
         Code::PreconditionFailed => Error::PreconditionFailed { version: Version(7) },
-        Code::Conflict => Error::Conflict("a compaction or snapshot is under way already"),
+        Code::Conflict => Error::Conflict("a compaction or snapshot is under way already".into()),
         Code::OutOfMemory => Error::OutOfMemory,
         Code::OutOfDisk => Error::OutOfDisk,
         Code::NoLeader => Error::NoLeader,

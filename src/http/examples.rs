@@ -3,37 +3,26 @@
 use serde_json::{Value, json};
 
 /// An example of each schema that is sent as a whole.
-pub(super) fn examples() -> [(&'static str, Value); 17] {
+pub(super) fn examples() -> [(&'static str, Value); 25] {
     [
         ("Entry", json!({ "key": "greeting", "value": "hello", "version": 7, "ttl_ms": 59_874 })),
         ("Written", json!({ "key": "greeting", "version": 7, "created": true })),
         ("Countdown", json!({ "ttl_ms": 59_874, "expires_at": 1_795_475_336_791_u64 })),
         ("Health", json!({ "status": "ready" })),
-        (
-            "Compaction",
-            json!({
-                "bytes_before": 1_073_741_824,
-                "bytes_after": 744,
-                "index": 1_000_006,
-                "snapshot_bytes": 97_517_568,
-                "duration_ms": 812,
-            }),
-        ),
-        (
-            "Snapshot",
-            json!({
-                "index": 1_000_006,
-                "term": 1,
-                "cluster": "df7f769354385397264cb15fc684211f",
-                "state_hash": "1f0c6f2b7d21b0f94b6b3a4f0c5bd6a0a1d3c7a9e2f45811",
-                "revision": 1_000_000,
-                "keys": 1_000_000,
-                "at": 1_795_475_336_791_u64,
-                "bytes": 97_517_568,
-                "duration_ms": 812,
-            }),
-        ),
+        ("Compaction", compaction()),
+        ("Snapshot", snapshot()),
         ("Stats", stats()),
+        ("Cluster", cluster()),
+        ("MemberId", json!({ "node": 2 })),
+        ("NewMember", json!({ "address": "10.0.0.4:7000" })),
+        ("Transfer", json!({ "to": 2 })),
+        ("Level", json!({ "level": 2, "max_level": 2 })),
+        ("WantedLevel", json!({ "level": 2 })),
+        (
+            "Settings",
+            json!({ "max_bytes": 1_073_741_824, "max_keys": 0, "eviction": "lru", "max_value_bytes": 8_388_608, "voters": 0 }),
+        ),
+        ("SettingsChange", json!({ "max_bytes": 1_073_741_824 })),
         ("Sum", json!({ "value": 42, "version": 8 })),
         ("Addition", json!({ "by": 1 })),
         ("Deadline", json!({ "ttl_ms": 60_000 })),
@@ -133,5 +122,63 @@ fn history() -> Value {
             "term": 1,
             "leads": true,
         }],
+    })
+}
+
+fn cluster() -> Value {
+    let member = |node: u64, role: &str| {
+        json!({
+            "node": node,
+            "name": format!("kvorum-{node}:7000"),
+            "role": role,
+            "state": "ok",
+            "silent_ms": 12,
+            "matched_index": 1_000_006,
+            "applied_index": 1_000_006,
+            "lag_entries": 0,
+            "max_level": 2,
+            "agreed_index": 999_424,
+        })
+    };
+    json!({
+        "cluster": "df7f769354385397264cb15fc684211f",
+        "node": 2,
+        "role": "follower",
+        "term": 3,
+        "leader": 1,
+        "told_by_leader": true,
+        "level": 2,
+        "max_level": 2,
+        "wanted_voters": 0,
+        "last_log_index": 1_000_006,
+        "commit_index": 1_000_006,
+        "applied_index": 1_000_006,
+        "state_hash": { "index": 999_424, "hash": "1f0c6f2b7d21b0f94b6b3a4f0c5bd6a0a1d3c7a9e2f458111f0c6f2b7d21b0f9" },
+        "state_hash_mismatches": 0,
+        "members": [member(1, "leader"), member(2, "voter"), member(3, "voter")],
+    })
+}
+
+fn compaction() -> Value {
+    json!({
+        "bytes_before": 1_073_741_824,
+        "bytes_after": 744,
+        "index": 1_000_006,
+        "snapshot_bytes": 97_517_568,
+        "duration_ms": 812,
+    })
+}
+
+fn snapshot() -> Value {
+    json!({
+        "index": 1_000_006,
+        "term": 1,
+        "cluster": "df7f769354385397264cb15fc684211f",
+        "state_hash": "1f0c6f2b7d21b0f94b6b3a4f0c5bd6a0a1d3c7a9e2f45811",
+        "revision": 1_000_000,
+        "keys": 1_000_000,
+        "at": 1_795_475_336_791_u64,
+        "bytes": 97_517_568,
+        "duration_ms": 812,
     })
 }

@@ -23,6 +23,7 @@ mod api;
 mod backups;
 mod batch;
 mod body;
+mod cluster;
 mod coding;
 mod connection;
 mod deadline;

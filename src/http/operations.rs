@@ -96,6 +96,38 @@ operations! {
     /// Changes what the node logs.
     PutLogLevel, "putLogLevel", true,
         [InvalidArgument, BodyTooLarge, UnsupportedMediaType, RequestTimeout, NotAcceptable, Overloaded, Unavailable];
+    /// Reads the state of the cluster.
+    GetCluster, "getCluster", false, [InvalidArgument, NotAcceptable, Unavailable];
+    /// Adds a member.
+    AddMember, "addMember", true,
+        [InvalidArgument, Conflict, BodyTooLarge, UnsupportedMediaType, RequestTimeout, NotAcceptable, NoLeader, Overloaded,
+         Unavailable, UnknownOutcome];
+    /// Removes a member.
+    RemoveMember, "removeMember", true,
+        [InvalidArgument, NotFound, Conflict, NotAcceptable, NoLeader, Unavailable, UnknownOutcome];
+    /// Makes a learner a voter.
+    PromoteMember, "promoteMember", true,
+        [InvalidArgument, NotFound, Conflict, NotAcceptable, NoLeader, Unavailable, UnknownOutcome];
+    /// Hands over leadership.
+    Transfer, "transfer", true,
+        [InvalidArgument, NotFound, Conflict, BodyTooLarge, UnsupportedMediaType, RequestTimeout, NotAcceptable, NoLeader,
+         Overloaded, Unavailable, UnknownOutcome];
+    /// Leaves the cluster.
+    Leave, "leave", true, [InvalidArgument, Conflict, NotAcceptable, NoLeader, Unavailable, UnknownOutcome];
+    /// Asks whether the node may stop.
+    Stop, "stop", true, [InvalidArgument, Conflict, NotAcceptable, NoLeader, Unavailable, UnknownOutcome];
+    /// Reads the settings of the cluster.
+    GetSettings, "getSettings", false, [InvalidArgument, NotAcceptable, NoLeader, Overloaded, Unavailable];
+    /// Changes settings of the cluster.
+    PutSettings, "putSettings", true,
+        [InvalidArgument, Conflict, BodyTooLarge, UnsupportedMediaType, RequestTimeout, NotAcceptable, OutOfDisk, NoLeader,
+         Overloaded, Unavailable, UnknownOutcome];
+    /// Reads the level.
+    GetLevel, "getLevel", false, [InvalidArgument, NotAcceptable, Unavailable];
+    /// Raises the level.
+    RaiseLevel, "raiseLevel", true,
+        [InvalidArgument, Conflict, BodyTooLarge, UnsupportedMediaType, RequestTimeout, NotAcceptable, NoLeader, Overloaded,
+         Unavailable, UnknownOutcome];
     /// Says that the process lives.
     GetHealth, "getHealth", false, [InvalidArgument];
     /// Says whether the node should get requests.

@@ -3,18 +3,29 @@
 
 use serde_json::{Map, Value, json};
 
+use super::cluster::SettingsChangeBody;
+
 /// Fields of answers that are null where there is nothing to say.
-const NULLABLE: [(&str, &str); 6] = [
+const NULLABLE: [(&str, &str); 14] = [
     ("Countdown", "ttl_ms"),
     ("Countdown", "expires_at"),
     ("Wal", "first_index"),
     ("Wal", "last_index"),
     ("Raft", "leader"),
     ("Page", "cursor"),
+    ("Cluster", "leader"),
+    ("Cluster", "state_hash"),
+    ("Member", "silent_ms"),
+    ("Member", "matched_index"),
+    ("Member", "applied_index"),
+    ("Member", "lag_entries"),
+    ("Member", "max_level"),
+    ("Member", "agreed_index"),
 ];
 
 /// Objects in requests: they have no other fields than those that they show.
-const CLOSED: [&str; 4] = ["Addition", "Batch", "Deadline", "LogLevel"];
+const CLOSED: [&str; 8] =
+    ["Addition", "Batch", "Deadline", "LogLevel", "NewMember", "SettingsChange", "Transfer", "WantedLevel"];
 
 /// Fields of which there is exactly one.
 const ONE_OF: [(&str, [&str; 2]); 4] = [
@@ -48,6 +59,11 @@ pub(super) fn complete(schemas: &mut Value) {
     for (schema, field) in WHOLE {
         schemas[schema]["properties"][field]["minimum"] = json!(i64::MIN);
         schemas[schema]["properties"][field]["maximum"] = json!(i64::MAX);
+    }
+    for (field, lowest, highest) in SettingsChangeBody::BOUNDS {
+        let field = &mut schemas["SettingsChange"]["properties"][field];
+        field["minimum"] = json!(lowest);
+        field["maximum"] = json!(highest);
     }
     each_object(schemas, &mut |object| {
         if object.get("format").is_some_and(|format| format == "bytes") {

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::limits::{MAX_TRANSACTION_BYTES, MAX_TRANSACTION_COMMANDS};
-use super::{Key, Settings, SettingsChange, Timestamp, Ttl, Version};
+use super::{Key, Level, Settings, SettingsChange, Timestamp, Ttl, Version};
 
 /// What becomes of the deadline of a key that is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,8 @@ pub enum Command {
         /// The settings to begin with.
         settings: Settings,
     },
+    /// Raises the level; one that is not above the present changes nothing. `Outcome::Configured`.
+    Raise(Level),
 }
 
 impl fmt::Debug for Command {
@@ -100,6 +102,7 @@ impl fmt::Debug for Command {
             Command::Clear => f.write_str("Clear"),
             Command::Configure(change) => write!(f, "Configure({change:?})"),
             Command::Initialize { settings, .. } => write!(f, "Initialize({settings:?})"),
+            Command::Raise(level) => write!(f, "Raise({level})"),
         }
     }
 }
@@ -112,7 +115,7 @@ impl Command {
             | Command::Delete { key, .. }
             | Command::Expire { key, .. }
             | Command::Add { key, .. } => Some(key),
-            Command::Clear | Command::Configure(_) | Command::Initialize { .. } => None,
+            Command::Clear | Command::Configure(_) | Command::Initialize { .. } | Command::Raise(_) => None,
         }
     }
 

@@ -30,8 +30,12 @@ pub struct Recency(pub u64);
 pub struct Level(pub u16);
 
 impl Level {
-    /// The level of a new cluster, and the highest that this binary knows.
-    pub const LATEST: Level = Level(1);
+    /// The lowest.
+    pub const FIRST: Level = Level(1);
+    /// From here on there is the setting `voters`.
+    pub const VOTERS: Level = Level(2);
+    /// The highest that this binary knows.
+    pub const LATEST: Level = Level(2);
 }
 
 impl fmt::Display for Level {

@@ -66,6 +66,10 @@ pub struct Settings {
     pub eviction: Eviction,
     /// Longest value in bytes.
     pub max_value_bytes: u64,
+    /// How many members are to vote; 0: all that may, the largest odd number of them. Since [`Level::VOTERS`].
+    ///
+    /// [`Level::VOTERS`]: super::Level::VOTERS
+    pub voters: u64,
 }
 
 impl Default for Settings {
@@ -75,6 +79,7 @@ impl Default for Settings {
             max_keys: 0,
             eviction: Eviction::Lru,
             max_value_bytes: DEFAULT_MAX_VALUE_BYTES,
+            voters: 0,
         }
     }
 }
@@ -90,6 +95,8 @@ pub struct SettingsChange {
     pub eviction: Option<Eviction>,
     /// See [`Settings::max_value_bytes`].
     pub max_value_bytes: Option<u64>,
+    /// See [`Settings::voters`].
+    pub voters: Option<u64>,
 }
 
 impl SettingsChange {
@@ -100,6 +107,7 @@ impl SettingsChange {
             max_keys: self.max_keys.unwrap_or(settings.max_keys),
             eviction: self.eviction.unwrap_or(settings.eviction),
             max_value_bytes: self.max_value_bytes.unwrap_or(settings.max_value_bytes),
+            voters: self.voters.unwrap_or(settings.voters),
         }
     }
 }
@@ -111,6 +119,7 @@ impl From<Settings> for SettingsChange {
             max_keys: Some(settings.max_keys),
             eviction: Some(settings.eviction),
             max_value_bytes: Some(settings.max_value_bytes),
+            voters: Some(settings.voters),
         }
     }
 }

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -102,6 +103,9 @@ impl Barrier {
     /// If this node leads, and a quorum has answered it lately.
     fn leased(&self) -> Option<Pass> {
         self.leader.batcher.term()?;
+        if self.leader.transferring.load(Ordering::SeqCst) {
+            return None;
+        }
         let pass = self.here();
         let acked = self.leader.raft.as_leader().ok()?.last_quorum_acked()?;
         let age = openraft::Instant::elapsed(&acked);

@@ -216,7 +216,7 @@ impl Batcher {
         if queue.closed {
             return Err(WriteError::Unavailable);
         }
-        let is_seed = matches!(transaction.commands[..], [Command::Initialize { .. }]);
+        let is_seed = matches!(transaction.commands.first(), Some(Command::Initialize { .. }));
         match queue.phase {
             Phase::Leads(_) => {}
             Phase::Seeds(_) if is_seed => {}

@@ -54,6 +54,8 @@ pub struct PeerConfig {
     pub learner: bool,
     /// How long a member must be silent before a new one of its name takes its place.
     pub replace_after: Duration,
+    /// After how long a level that every member understands is raised by itself, if ever.
+    pub level_auto_raise_after: Option<Duration>,
 }
 
 impl Default for PeerConfig {
@@ -65,6 +67,7 @@ impl Default for PeerConfig {
             secret_file: None,
             learner: false,
             replace_after: Duration::from_secs(30),
+            level_auto_raise_after: None,
         }
     }
 }

@@ -67,6 +67,65 @@ pub enum AdminError {
     Failed(String),
 }
 
+/// Why something was not done to the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterError {
+    /// No member has this id.
+    #[error("there is no such member")]
+    NoSuchMember,
+    /// The cluster is not in the state for it.
+    #[error("{0}")]
+    Refused(String),
+    /// Nobody leads at present, or who was asked does not.
+    #[error("no leader")]
+    NoLeader,
+    /// The node is starting, stopping or broken.
+    #[error("the node is not available")]
+    Unavailable,
+    /// It was begun, and what became of it is not known.
+    #[error("what became of it is not known: {0}")]
+    Unknown(String),
+}
+
+/// Why a member is none any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retired {
+    /// It asked to leave.
+    Left,
+    /// It was taken out.
+    Removed,
+    /// A new member of its name has taken its place.
+    Replaced,
+}
+
+impl Retired {
+    /// The name in its mark and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Retired::Left => "left",
+            Retired::Removed => "removed",
+            Retired::Replaced => "replaced",
+        }
+    }
+
+    /// The reason of that name.
+    pub(super) fn named(name: &str) -> Option<Retired> {
+        [Retired::Left, Retired::Removed, Retired::Replaced]
+            .into_iter()
+            .find(|retired| retired.name() == name)
+    }
+}
+
+impl std::fmt::Display for Retired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Retired::Left => "it has left",
+            Retired::Removed => "it was removed",
+            Retired::Replaced => "a new member has taken its place",
+        })
+    }
+}
+
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -120,6 +179,12 @@ pub enum OpenError {
     /// The secrets that members share cannot be read.
     #[error("cluster.secret_file: {0}")]
     Secret(String),
+    /// The node in the directory is no member any more.
+    #[error(
+        "{0} is of a node that is no member of its cluster any more: {1}. To have it join as a new member, move the \
+         directory away or empty it; its data stays readable with `kvorum snapshot verify` and `kvorum wal inspect`"
+    )]
+    Retired(PathBuf, Retired),
     /// The listener for peers cannot be bound.
     #[error("cannot listen to peers on {address}: {source}")]
     Listen {
@@ -150,6 +215,9 @@ pub enum Failure {
     /// The log holds what only a newer version understands.
     #[error("{0}; start a newer version")]
     LevelTooHigh(String),
+    /// The node is no member of the cluster any more.
+    #[error("this node is no member of the cluster any more: {0}")]
+    Retired(Retired),
     /// The log could not be written; what is on disk after that is not known.
     #[error("the log failed: {0}")]
     Log(wal::Error),

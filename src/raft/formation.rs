@@ -44,6 +44,8 @@ pub(super) struct PeerName {
     pub(super) seeds: Vec<String>,
     /// It is never to vote.
     pub(super) learner: bool,
+    /// The highest level that it understands.
+    pub(super) max_level: Level,
 }
 
 /// Answers other nodes that want to know what this one is, from its start on.
@@ -52,6 +54,8 @@ pub(super) struct Lobby {
     incarnation: u128,
     directory: Directory,
     cluster: OnceLock<u128>,
+    /// A member of a cluster that has invited this node.
+    invited_by: parking_lot::Mutex<Option<String>>,
     /// One promise at a time.
     turn: parking_lot::Mutex<()>,
 }
@@ -66,8 +70,8 @@ impl Lobby {
     pub(super) fn new(mut name: PeerName, incarnation: u128, directory: Directory) -> Arc<Lobby> {
         name.seeds.sort();
         name.seeds.dedup();
-        let (cluster, turn) = (OnceLock::new(), parking_lot::Mutex::default());
-        Arc::new(Lobby { name, incarnation, directory, cluster, turn })
+        let (cluster, invited_by, turn) = (OnceLock::new(), Default::default(), Default::default());
+        Arc::new(Lobby { name, incarnation, directory, cluster, invited_by, turn })
     }
 
     /// From now on this node is a member of that cluster.
@@ -83,7 +87,14 @@ impl Lobby {
             seeds: self.name.seeds.clone(),
             cluster: self.cluster.get().map(|cluster| (*cluster).into()),
             incarnation: self.incarnation.into(),
+            learner: self.name.learner,
+            max_level: u32::from(self.name.max_level.0),
         }
+    }
+
+    /// A member of a cluster says that this node may join it.
+    pub(super) fn invited(&self, member: String) {
+        *self.invited_by.lock() = Some(member);
     }
 
     /// Another seed wants to create a cluster. Blocks.
@@ -100,15 +111,20 @@ impl Lobby {
         if asked.seeds != self.name.seeds {
             return answer(false, "it has another list of seeds");
         }
+        let level = u16::try_from(asked.level).map_or(Level(u16::MAX), Level);
+        if level > self.name.max_level {
+            return answer(false, "it does not understand the level of the cluster to be");
+        }
         let wanted = Given {
             cluster: asked.cluster.into(),
             creator: asked.creator.clone(),
             seeds: asked.seeds.clone(),
+            level,
         };
         match self.directory.given() {
             Ok(Some(given)) if given == wanted => return answer(true, ""),
             // A promise for another list of seeds is void.
-            Ok(Some(given)) if given.seeds == wanted.seeds => {
+            Ok(Some(given)) if given.seeds == wanted.seeds && given.cluster != wanted.cluster => {
                 return answer(false, "it has promised itself to another creator");
             }
             Ok(_) => {}
@@ -139,7 +155,7 @@ impl Formation {
     pub(super) async fn run(&self) -> Result<Formed, OpenError> {
         let name = &self.lobby.name;
         if name.seeds.is_empty() {
-            return self.create(&BTreeMap::new());
+            return self.create(&BTreeMap::new(), name.max_level);
         }
         let links: BTreeMap<&String, Link> = name
             .seeds
@@ -165,6 +181,13 @@ impl Formation {
     /// One step; what is missing, if it did not lead into a cluster.
     async fn proceed(&self, met: &BTreeMap<&String, Seed>) -> Result<Result<Formed, String>, OpenError> {
         let name = &self.lobby.name;
+        let invited_by = self.lobby.invited_by.lock().clone();
+        if let Some(link) = invited_by.and_then(|member| Link::new(&member, Arc::clone(&self.secret)).ok()) {
+            match self.join(&link).await {
+                Ok(identity) => return Ok(Ok(Formed { identity })),
+                Err(reason) => tracing::debug!(reason, "invited and not admitted"),
+            }
+        }
         if met.values().any(|seed| seed.met.cluster.is_some()) {
             for seed in met.values().filter(|seed| seed.met.cluster.is_some()) {
                 match self.join(&seed.link).await {
@@ -190,8 +213,10 @@ impl Formation {
         if name.seeds.first() != Some(&name.advertise) {
             return Ok(Err(format!("the seed {} to create the cluster", name.seeds[0])));
         }
-        match self.promises(met).await? {
-            Ok(incarnations) => self.create(&incarnations).map(Ok),
+        let levels = met.values().filter_map(|seed| u16::try_from(seed.met.max_level).ok()).map(Level);
+        let level = levels.chain([name.max_level]).min().unwrap_or(Level::FIRST).max(Level::FIRST);
+        match self.promises(met, level).await? {
+            Ok(incarnations) => self.create(&incarnations, level).map(Ok),
             Err(reason) => Ok(Err(reason)),
         }
     }
@@ -218,6 +243,7 @@ impl Formation {
     async fn promises(
         &self,
         met: &BTreeMap<&String, Seed>,
+        level: Level,
     ) -> Result<Result<BTreeMap<String, u128>, String>, OpenError> {
         let identity = self.lobby.directory.begin()?;
         let name = &self.lobby.name;
@@ -225,6 +251,7 @@ impl Formation {
             cluster: identity.cluster.into(),
             creator: name.advertise.clone(),
             seeds: name.seeds.clone(),
+            level: u32::from(level.0),
         };
         // What it asks of others it promises itself.
         let own = self.lobby.promise(&asked);
@@ -248,7 +275,7 @@ impl Formation {
     }
 
     /// Creates a cluster with the seeds of which these are the data directories; with none it is alone.
-    fn create(&self, incarnations: &BTreeMap<String, u128>) -> Result<Formed, OpenError> {
+    fn create(&self, incarnations: &BTreeMap<String, u128>, level: Level) -> Result<Formed, OpenError> {
         let identity = self.lobby.directory.begin()?;
         let name = &self.lobby.name;
         let own =
@@ -262,7 +289,7 @@ impl Formation {
         let voters = (incarnations.len() + 1).div_ceil(2) * 2 - 1;
         let founders: BTreeMap<u64, Member> =
             (identity.node..).zip([own].into_iter().chain(others).take(voters)).collect();
-        self.lobby.directory.found(&founders)?;
+        self.lobby.directory.found(&founders, level)?;
         let names: BTreeSet<_> = founders.values().map(|member| member.advertise.as_str()).collect();
         tracing::info!(cluster = format!("{:032x}", identity.cluster), ?names, "creating a cluster");
         Ok(Formed { identity })
@@ -274,6 +301,7 @@ impl Formation {
             incarnation: self.lobby.incarnation.into(),
             learner: self.lobby.name.learner,
             relayed: false,
+            max_level: u32::from(self.lobby.name.max_level.0),
         };
         match self.call(link, Ask::Join(ask), ADMISSION).await {
             Ok(Say::Joined(Joined { cluster: Some(cluster), node, .. })) => {
@@ -289,6 +317,6 @@ impl Formation {
 
     async fn call(&self, link: &Link, ask: Ask, patience: Duration) -> Result<Say, CallError> {
         let me = Me { cluster: 0, node: 0, incarnation: self.lobby.incarnation, boot: self.boot };
-        link.call(&me.to(0, 0, Level::LATEST.0), ask, patience).await
+        link.call(&me.to(0, 0, Level::FIRST.0), ask, patience).await
     }
 }

@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use futures_util::StreamExt;
 use parking_lot::Mutex;
@@ -45,6 +46,8 @@ pub(super) struct Forwarder {
     budget: Arc<Semaphore>,
     window: Arc<Semaphore>,
     runtime: Handle,
+    /// The level in force, at which transactions are encoded.
+    level: Arc<AtomicU16>,
 }
 
 #[derive(Default)]
@@ -68,13 +71,14 @@ struct Parcel {
 }
 
 impl Forwarder {
-    pub(super) fn new() -> Forwarder {
+    pub(super) fn new(level: Arc<AtomicU16>) -> Forwarder {
         Forwarder {
             queue: Mutex::default(),
             filled: Notify::new(),
             budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
             window: Arc::new(Semaphore::new(WINDOW_MESSAGES)),
             runtime: Handle::current(),
+            level,
         }
     }
 
@@ -145,8 +149,9 @@ impl Forwarder {
         loop {
             let Ok(place) = Arc::clone(&self.window).acquire_owned().await else { return };
             let parcels = self.filled().await;
+            let level = Level(self.level.load(Ordering::Acquire));
             self.runtime.spawn(async move {
-                send(parcels).await;
+                send(parcels, level).await;
                 drop(place);
             });
         }
@@ -179,13 +184,13 @@ fn take_message(queue: &mut VecDeque<Parcel>) -> Vec<Parcel> {
 }
 
 /// Sends one message and hands out what comes back.
-async fn send(mut parcels: Vec<Parcel>) {
+async fn send(mut parcels: Vec<Parcel>, level: Level) {
     // Who has given up is not sent for.
     parcels.retain(|parcel| !parcel.sender.is_closed());
     let Some(Parcel { way, .. }) = parcels.first() else { return };
     let way = way.clone();
     let latest = parcels.iter().map(|parcel| parcel.deadline).max().unwrap_or_else(Instant::now);
-    let (message, callers) = message(parcels);
+    let (message, callers) = message(parcels, level);
     let mut callers: Vec<_> = callers.into_iter().map(|sender| Some((sender, Parts::default()))).collect();
     let until = latest + AFTER_DEADLINE;
     let opened = timeout_at(until, way.link().forward(&way.envelope, message)).await;
@@ -213,7 +218,7 @@ async fn send(mut parcels: Vec<Parcel>) {
 
 type Caller = oneshot::Sender<Result<Reply, WriteError>>;
 
-fn message(parcels: Vec<Parcel>) -> (Forward, Vec<Caller>) {
+fn message(parcels: Vec<Parcel>, level: Level) -> (Forward, Vec<Caller>) {
     let now = Instant::now();
     let (mut transactions, mut reads, mut left_ms, mut callers) = (vec![], vec![], vec![], vec![]);
     for (n, parcel) in parcels.into_iter().enumerate() {
@@ -225,6 +230,6 @@ fn message(parcels: Vec<Parcel>) -> (Forward, Vec<Caller>) {
         left_ms.push(parcel.deadline.saturating_duration_since(now).as_millis() as u64);
         callers.push(parcel.sender);
     }
-    let entry = LogEntry { level: Level::LATEST, at: Timestamp(0), touches: Vec::new(), transactions };
+    let entry = LogEntry { level, at: Timestamp(0), touches: Vec::new(), transactions };
     (Forward { entry: codec::encode(&entry), reads, left_ms }, callers)
 }

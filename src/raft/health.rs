@@ -45,6 +45,13 @@ impl Health {
         }
     }
 
+    /// Notes why the node cannot go on. The first reason stands.
+    pub(super) fn fail(&self, failure: Failure) {
+        self.0.send_modify(|current| {
+            current.get_or_insert(failure);
+        });
+    }
+
     /// Watches until something fails or the node stops.
     pub(super) async fn watch(
         &self,
@@ -59,10 +66,9 @@ impl Health {
             () = tasks.broken() => Failure::Task,
             error = poisoned(&wal) => Failure::Log(error),
             failure = dead(&raft, &replica) => failure,
+            failure = self.failed() => failure,
         };
-        self.0.send_modify(|current| {
-            current.get_or_insert(failure);
-        });
+        self.fail(failure);
         batcher.close();
         replica.pending.abandon();
         // A watch that ended by itself would be taken for a broken task.

@@ -3,18 +3,21 @@
 //! ```text
 //! data/lock            locked while a process uses the directory
 //! data/restore.json    {format}                              there while a backup is being restored
-//! data/join.json       {format, nonce, incarnation, promise, given, founders}
+//! data/join.json       {format, nonce, incarnation, promise, given, founders, level}
 //!                      written first, so that a first start can be repeated
 //! data/wal/            the log                                second
 //! data/node.json       {format, cluster, node, incarnation}   last: its being there says that the node exists
+//! data/retired.json     {format, reason, is_done, cluster, node}
+//!                      there once the node has asked to leave, or is no member any more
 //! data/running.json    {format, boot_id, durability}          there from start to clean shutdown
 //! data/snapshots/
 //! ```
 //!
 //! A directory is *new* (no node.json, and nothing but the beginnings of a first start), *known* (node.json and
 //! log agree) or refused. The promise is the cluster that this node creates if it is to create one; `given` is the promise
-//! that it gave another seed, `founders` are the first members of the cluster that it does create. Ids are 128 random
-//! bits, written as 32 hexadecimal digits.
+//! that it gave another seed, `founders` are the first members of the cluster that it does create, `level` is the one at which
+//! that cluster begins. Ids are 128 random bits, written as 32 hexadecimal digits. What a node that has left leaves behind is
+//! moved into `retired-<cluster>-<node>/` at the next start, and never deleted.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,10 +28,11 @@ use serde::{Deserialize, Serialize};
 use super::OpenError;
 use super::types::Member;
 use crate::disk::{self, Disk};
+use crate::model::Level;
 use crate::wal::{self, Durability};
 
 /// The format of all marks.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 const JOIN: &str = "join.json";
 const NODE: &str = "node.json";
 const RUNNING: &str = "running.json";
@@ -54,6 +58,8 @@ struct JoinFile {
     given: Option<GivenFile>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     founders: Vec<FounderFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    level: Option<u16>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -104,6 +110,8 @@ pub(super) struct Given {
     pub(super) creator: String,
     /// The seeds for which this holds.
     pub(super) seeds: Vec<String>,
+    /// The level at which the cluster begins.
+    pub(super) level: Level,
 }
 
 /// A data directory and its marks.
@@ -221,16 +229,25 @@ impl Directory {
         }
         self.clear_blank_log()?;
         let [nonce, incarnation, promise] = [(); 3].map(|()| hex(random_id()));
-        let join =
-            JoinFile { format: FORMAT, nonce, incarnation, promise, given: None, founders: Vec::new() };
+        let join = JoinFile {
+            format: FORMAT,
+            nonce,
+            incarnation,
+            promise,
+            given: None,
+            founders: Vec::new(),
+            level: None,
+        };
         self.write(JOIN, &join)?;
         Ok(join)
     }
 
     /// The promise that was given another seed, if any.
     pub(super) fn given(&self) -> Result<Option<Given>, OpenError> {
-        let Some(GivenFile { cluster, creator, seeds }) = self.beginning()?.given else { return Ok(None) };
-        Ok(Some(Given { cluster: self.id(JOIN, &cluster)?, creator, seeds }))
+        let join = self.beginning()?;
+        let Some(GivenFile { cluster, creator, seeds }) = join.given else { return Ok(None) };
+        let level = join.level.map_or(Level::FIRST, Level);
+        Ok(Some(Given { cluster: self.id(JOIN, &cluster)?, creator, seeds, level }))
     }
 
     /// Gives a promise. It is on disk when this returns.
@@ -241,7 +258,14 @@ impl Directory {
             creator: given.creator.clone(),
             seeds: given.seeds.clone(),
         });
+        join.level = Some(given.level.0);
         self.write(JOIN, &join)
+    }
+
+    /// The level at which the cluster begins that this node has helped to create.
+    pub(super) fn first_level(&self) -> Result<Level, OpenError> {
+        let level = self.read::<JoinFile>(JOIN)?.and_then(|join| join.level);
+        Ok(level.map_or(Level::FIRST, Level))
     }
 
     /// The first members of the cluster that this node has created, if it has.
@@ -256,7 +280,7 @@ impl Directory {
 
     /// Notes the first members of the cluster that this node creates: before it exists, so that it is the same cluster
     /// however often the start is repeated.
-    pub(super) fn found(&self, founders: &BTreeMap<u64, Member>) -> Result<(), OpenError> {
+    pub(super) fn found(&self, founders: &BTreeMap<u64, Member>, level: Level) -> Result<(), OpenError> {
         let mut join = self.beginning()?;
         let founder = |(node, member): (&u64, &Member)| FounderFile {
             node: *node,
@@ -264,6 +288,7 @@ impl Directory {
             advertise: member.advertise.clone(),
         };
         join.founders = founders.iter().map(founder).collect();
+        join.level = Some(level.0);
         self.write(JOIN, &join)
     }
 
@@ -352,7 +377,7 @@ impl Directory {
         self.disk.read_dir(directory).map_err(|error| OpenError::io(directory, error))
     }
 
-    fn read<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, OpenError> {
+    pub(super) fn read<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, OpenError> {
         let path = self.root.join(name);
         if !self.disk.exists(&path).map_err(|error| OpenError::io(&path, error))? {
             return Ok(None);
@@ -380,7 +405,7 @@ impl Directory {
         Ok(bytes)
     }
 
-    fn write(&self, name: &str, value: &impl Serialize) -> Result<(), OpenError> {
+    pub(super) fn write(&self, name: &str, value: &impl Serialize) -> Result<(), OpenError> {
         let mut bytes = serde_json::to_vec_pretty(value).expect("plain fields always serialise");
         bytes.push(b'\n');
         disk::replace(self.disk.as_ref(), &self.root, name, &bytes)
@@ -408,6 +433,7 @@ pub(super) fn random_id() -> u128 {
     u128::from_le_bytes(bytes)
 }
 
-fn hex(id: u128) -> String {
+/// An id as it is written.
+pub(super) fn hex(id: u128) -> String {
     format!("{id:032x}")
 }

@@ -8,6 +8,7 @@ use super::health::Health;
 use super::identity::{Directory, FIRST_NODE};
 use super::machine::Machine;
 use super::maintenance::Maintenance;
+use super::standing;
 use super::types::{Member, TypeConfig};
 use super::{Failure, OpenError, WriteError};
 use crate::wal;
@@ -77,6 +78,7 @@ pub(super) async fn led(maintenance: &Maintenance, health: &Health) -> Result<()
 pub(super) fn spawn_tasks(
     maintenance: &Arc<Maintenance>,
     health: &Arc<Health>,
+    directory: &Directory,
     quiet_until: Option<Instant>,
 ) {
     let tasks = &maintenance.tasks;
@@ -112,6 +114,15 @@ pub(super) fn spawn_tasks(
             node.tasks.stopped().await;
         });
     }
+    let (members, directory) = (Arc::clone(&maintenance.members), directory.clone());
+    let (own, health_of_node) = (tasks.clone(), Arc::clone(health));
+    tasks.spawn("raft-standing", async move {
+        tokio::select! {
+            () = standing::watch(members, directory, health_of_node) => {}
+            () = own.stopped() => {}
+        }
+        own.stopped().await;
+    });
     let node = Arc::clone(maintenance);
     tasks.spawn("raft-expiry", async move { node.expire().await });
     let node = Arc::clone(maintenance);

@@ -22,7 +22,7 @@ use super::machine::Machine;
 use super::replica::Replica;
 use super::types::TypeConfig;
 use super::{Failure, WriteError};
-use crate::model::{Command, Settings, Transaction};
+use crate::model::{Command, Level, Settings, Transaction};
 
 /// How long one try to seed a new cluster may take.
 const SEEDING: Duration = Duration::from_secs(5);
@@ -42,6 +42,8 @@ pub(super) struct Lead {
     pub(super) ledger: Arc<Ledger>,
     /// Settings of a cluster that has none.
     pub(super) seed: Settings,
+    /// The level at which it begins.
+    pub(super) first_level: Level,
     /// Why a new cluster could not be given its settings, if so.
     pub(super) unseeded: watch::Sender<Option<WriteError>>,
 }
@@ -106,9 +108,11 @@ impl Lead {
         }
         self.batcher.seed(term);
         while !self.replica.store.read().is_initialized() {
-            let command = Command::Initialize { hash_seed: random_id(), settings: self.seed };
+            let initialize = Command::Initialize { hash_seed: random_id(), settings: self.seed };
+            let mut transaction = Transaction::single(initialize);
+            transaction.commands.push(Command::Raise(self.first_level));
             let deadline = Instant::now() + SEEDING;
-            match self.batcher.write(Transaction::single(command), Vec::new(), deadline).await {
+            match self.batcher.write(transaction, Vec::new(), deadline).await {
                 Ok(_) => self.unseeded.send_replace(None),
                 Err(error) => {
                     self.unseeded.send_replace(Some(error));

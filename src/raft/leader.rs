@@ -31,6 +31,8 @@ pub(super) struct Leader {
     /// The one voter, whom nobody can depose: it leads as long as it lives. Set only under the lock that changes of the
     /// membership hold.
     pub(super) alone: Arc<AtomicBool>,
+    /// This leader has begun to hand over: its lease may end before its time.
+    pub(super) transferring: AtomicBool,
 }
 
 impl Leader {

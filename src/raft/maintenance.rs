@@ -132,6 +132,10 @@ impl Maintenance {
             self.reload_secret(&mut secret_is_wrong).await;
             self.time.steer(self.lead.node, &self.lead.voters());
             self.members.keep().await;
+            if self.batcher.term().is_some() {
+                self.members.compare_states().await;
+                self.members.auto_raise().await;
+            }
             let known = self.raft.server_metrics().borrow_watched().current_leader.is_some();
             self.has_leader(known);
             let offset_ms = self.time.offset_ms();

@@ -1,23 +1,30 @@
-//! Who the members are, and how that changes: admission, promotion, replacement, new addresses.
+//! Who the members are, and how that changes by itself: admission, promotion, replacement, new addresses.
 //!
 //! Changes are made by the leader, one at a time. Ids are indexes of log entries that were written to get them, so none is
-//! ever used twice. A newcomer is a learner until it has caught up; then it becomes a voter by itself, but only so many
-//! that their number is odd. A newcomer whose name is that of a voter which has been silent for long takes its place.
+//! ever used twice. A newcomer is a learner until it has caught up; then it becomes a voter by itself, but only as many as
+//! the setting `voters` wants, or so that their number is odd. A newcomer whose name is that of a voter which has been silent
+//! for long takes its place. What operators ask for is in [`affairs`](super::affairs).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use openraft::async_runtime::WatchReceiver;
+use openraft::error::{ClientWriteError, RaftError};
 use openraft::{ChangeMembers, RaftMetrics};
 use parking_lot::Mutex;
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, timeout};
 
+use super::ClusterError;
+use super::absence::{Absent, Stopping};
+use super::checkpoints::Tally;
 use super::leader::{Leader, Route};
 use super::ledger::Ledger;
 use super::machine::Machine;
 use super::peer::{Ask, Join, Joined, Say};
+use super::replica::Replica;
 use super::types::{Member, StoredMembership, TypeConfig};
+use crate::model::Level;
 
 /// Most members that a cluster begins with. Their ids are 1, 2, 3, ..; later ids are above this.
 pub(super) const FOUNDERS_MAX: u64 = 31;
@@ -31,48 +38,81 @@ const PRESENT: Duration = Duration::from_secs(2);
 /// How long a request that came to another node is relayed to the leader.
 const RELAY: Duration = Duration::from_secs(8);
 
+/// How long a change of the membership may take before nobody waits for it any more.
+const CHANGING: Duration = Duration::from_secs(10);
+
+/// How it is decided who votes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MembersConfig {
+    /// How long a voter must be silent before a newcomer of its name replaces it.
+    pub(super) replace_after: Duration,
+    /// Where peers reach this node.
+    pub(super) advertise: String,
+    /// After how long a level that every member understands is raised by itself, if ever.
+    pub(super) level_auto_raise_after: Option<Duration>,
+}
+
 /// Keeps the membership.
 pub(super) struct Members {
     pub(super) raft: openraft::Raft<TypeConfig, Machine>,
     pub(super) leader: Arc<Leader>,
     pub(super) ledger: Arc<Ledger>,
-    /// How long a voter must be silent before a newcomer of its name replaces it.
-    pub(super) replace_after: Duration,
-    /// Where peers reach this node.
-    pub(super) advertise: String,
+    pub(super) replica: Arc<Replica>,
+    pub(super) config: MembersConfig,
     /// Held while the membership changes.
-    turn: tokio::sync::Mutex<()>,
+    pub(super) turn: tokio::sync::Mutex<()>,
     /// Since when this node leads, to know for how long it has listened.
     leads_since: Mutex<Option<(u64, Instant)>>,
+    /// Since when every member understands a higher level.
+    pub(super) raisable: Mutex<Option<(Level, Instant)>>,
+    /// Hashes of the members' states.
+    pub(super) tally: Mutex<Tally>,
+    /// Times that they differed.
+    pub(super) mismatches: AtomicU64,
+    /// This node's wish to stop.
+    pub(super) stopping: Stopping,
+    /// Whom this leader has let go.
+    pub(super) absent: Absent,
 }
 
 impl Members {
     pub(super) fn new(
         leader: Arc<Leader>,
         ledger: Arc<Ledger>,
-        replace_after: Duration,
-        advertise: String,
+        replica: Arc<Replica>,
+        config: MembersConfig,
     ) -> Members {
-        let raft = leader.raft.clone();
-        let (turn, leads_since) = (tokio::sync::Mutex::default(), Mutex::default());
-        Members { raft, leader, ledger, replace_after, advertise, turn, leads_since }
+        Members {
+            raft: leader.raft.clone(),
+            leader,
+            ledger,
+            replica,
+            config,
+            turn: tokio::sync::Mutex::default(),
+            leads_since: Mutex::default(),
+            raisable: Mutex::default(),
+            tally: Mutex::default(),
+            mismatches: AtomicU64::new(0),
+            stopping: Stopping::default(),
+            absent: Absent::default(),
+        }
     }
 
     /// The membership in force, which may not be committed yet.
-    async fn effective(&self) -> Result<Arc<StoredMembership>, String> {
+    pub(super) async fn effective(&self) -> Result<Arc<StoredMembership>, ClusterError> {
         let effective = self.raft.with_raft_state(|state| Arc::clone(state.membership_state.effective()));
-        effective.await.map_err(|error| error.to_string())
+        effective.await.map_err(|_| ClusterError::Unavailable)
     }
 
     /// A node asks to be a member. One that is known already is told its id, by any member.
     pub(super) async fn join(&self, join: Join) -> Joined {
         match self.try_join(join).await {
             Ok(joined) => joined,
-            Err(reason) => Joined { cluster: None, node: 0, reason },
+            Err(error) => Joined { cluster: None, node: 0, reason: error.to_string() },
         }
     }
 
-    async fn try_join(&self, join: Join) -> Result<Joined, String> {
+    async fn try_join(&self, join: Join) -> Result<Joined, ClusterError> {
         let incarnation = u128::from(join.incarnation);
         let effective = self.effective().await?;
         let known = find(&effective, incarnation);
@@ -87,11 +127,11 @@ impl Members {
                 let relayed = Join { relayed: true, ..join };
                 match way.call(Ask::Join(relayed), RELAY).await {
                     Ok(Say::Joined(joined)) => Ok(joined),
-                    Ok(_) => Err("the leader answered another question".to_owned()),
-                    Err(error) => Err(format!("the leader: {error}")),
+                    Ok(_) => Err(ClusterError::Unknown("the leader answered another question".into())),
+                    Err(error) => Err(ClusterError::Unknown(format!("the leader: {error}"))),
                 }
             }
-            _ => Err("no leader".to_owned()),
+            _ => Err(ClusterError::NoLeader),
         }
     }
 
@@ -101,41 +141,64 @@ impl Members {
     }
 
     /// Makes a node a member, or notes its new address. Returns its id.
-    async fn admit(&self, join: Join) -> Result<u64, String> {
+    pub(super) async fn admit(&self, join: Join) -> Result<u64, ClusterError> {
         let _turn = self.turn.lock().await;
         let incarnation = u128::from(join.incarnation);
+        let level = self.replica.level();
+        if join.max_level < u32::from(level.0) {
+            let what =
+                format!("it understands levels up to {}, the cluster is at level {level}", join.max_level);
+            return Err(ClusterError::Refused(what));
+        }
         let member = Member { incarnation, advertise: join.name, learner: join.learner };
         if member.advertise.is_empty() {
-            return Err("it says no address".to_owned());
+            return Err(ClusterError::Refused("it says no address".into()));
         }
         let effective = self.effective().await?;
         if let Some((node, known)) = find(&effective, incarnation) {
             if known.advertise != member.advertise {
+                if self.is_present(node) {
+                    let what = "another process with the same data directory answers at its known address";
+                    return Err(ClusterError::Refused(what.into()));
+                }
                 self.set(node, Member { learner: known.learner, ..member }).await?;
             }
             return Ok(node);
         }
         let mut node = 0;
         while node <= FOUNDERS_MAX {
-            node = self.raft.write_blank().await.map_err(|error| error.to_string())?.log_id.index;
+            let written = self.raft.write_blank().await;
+            node = written.map_err(|_| ClusterError::NoLeader)?.log_id.index;
         }
         tracing::info!(node, advertise = member.advertise, "admitting a member");
         self.change(ChangeMembers::AddNodes(BTreeMap::from([(node, member)])), true).await?;
         Ok(node)
     }
 
-    async fn set(&self, node: u64, member: Member) -> Result<(), String> {
+    async fn set(&self, node: u64, member: Member) -> Result<(), ClusterError> {
         tracing::info!(node, advertise = member.advertise, "a member has a new address");
         self.change(ChangeMembers::SetNodes(BTreeMap::from([(node, member)])), true).await
     }
 
     /// Changes the membership. Called with the turn.
-    async fn change(&self, change: ChangeMembers<u64, Member>, retain: bool) -> Result<(), String> {
+    pub(super) async fn change(
+        &self,
+        change: ChangeMembers<u64, Member>,
+        retain: bool,
+    ) -> Result<(), ClusterError> {
         // From here on somebody else may come to decide: reads must ask.
         self.alone().store(false, Ordering::Release);
-        let changed = self.raft.change_membership(change, retain).await;
+        let changed = timeout(CHANGING, self.raft.change_membership(change, retain)).await;
         self.settle().await?;
-        changed.map(|_| ()).map_err(|error| error.to_string())
+        match changed {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
+                Err(ClusterError::Refused(error.to_string()))
+            }
+            // The first of two steps may have been made.
+            Ok(Err(error)) => Err(ClusterError::Unknown(error.to_string())),
+            Err(_) => Err(ClusterError::Unknown("it takes long: not enough voters answer".into())),
+        }
     }
 
     fn alone(&self) -> &AtomicBool {
@@ -143,7 +206,7 @@ impl Members {
     }
 
     /// Learns of the membership, and whether this node is the only voter. Called with the turn, or at the start.
-    async fn settle(&self) -> Result<(), String> {
+    async fn settle(&self) -> Result<(), ClusterError> {
         let own = self.leader.node;
         let state = self.raft.with_raft_state(move |state| {
             let (effective, committed) =
@@ -153,7 +216,7 @@ impl Members {
                 && matches!(configs.as_slice(), [only] if only.iter().eq([&own]));
             (Arc::clone(effective), alone)
         });
-        let (effective, alone) = state.await.map_err(|error| error.to_string())?;
+        let (effective, alone) = state.await.map_err(|_| ClusterError::Unavailable)?;
         self.leader.roster.learn(&effective);
         self.ledger.learn(&effective);
         self.alone().store(alone, Ordering::Release);
@@ -166,45 +229,82 @@ impl Members {
             *self.leads_since.lock() = None;
             if let Ok(effective) = self.effective().await {
                 self.leader.roster.learn(&effective);
+                self.tell_address(&effective).await;
             }
             return;
         };
-        let since = {
-            let mut leads_since = self.leads_since.lock();
-            match *leads_since {
-                Some((since_term, since)) if since_term == term => since,
-                _ => leads_since.insert((term, Instant::now())).1,
-            }
-        };
+        self.begin_term(term);
         let Ok(_turn) = self.turn.try_lock() else { return };
-        if let Err(error) = self.keep_in_turn(since).await {
-            tracing::warn!(error, "the membership could not be changed; trying again");
+        if let Err(error) = self.keep_in_turn().await {
+            tracing::warn!(%error, "the membership could not be changed; trying again");
         }
     }
 
-    async fn keep_in_turn(&self, since: Instant) -> Result<(), String> {
+    /// Where the members know this node under another address, the leader is to note the present one.
+    async fn tell_address(&self, effective: &StoredMembership) {
+        let me = self.leader.roster.me();
+        let Some(known) =
+            effective.get_node(&me.node).filter(|known| known.advertise != self.config.advertise)
+        else {
+            return;
+        };
+        let join = Join {
+            name: self.config.advertise.clone(),
+            incarnation: me.incarnation.into(),
+            learner: known.learner,
+            relayed: false,
+            max_level: u32::from(self.leader.roster.max_level().0),
+        };
+        for way in self.leader.roster.others() {
+            match way.call(Ask::Join(join.clone()), PRESENT).await {
+                Ok(Say::Joined(Joined { cluster: Some(_), .. })) => return,
+                Ok(Say::Joined(Joined { reason, .. })) => {
+                    tracing::warn!(reason, "the members do not take note of this node's new address");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Notes since when this node leads, if it leads anew.
+    fn begin_term(&self, term: u64) {
+        let mut leads_since = self.leads_since.lock();
+        if leads_since.is_none_or(|(since_term, _)| since_term != term) {
+            *leads_since = Some((term, Instant::now()));
+            *self.raisable.lock() = None;
+            *self.tally.lock() = Tally::default();
+            self.leader.roster.forget_answers();
+            self.forget_absent();
+        }
+    }
+
+    async fn keep_in_turn(&self) -> Result<(), ClusterError> {
         self.settle().await?;
         let effective = self.effective().await?;
         let own = self.leader.node;
+        if effective.get_joint_config().len() > 1 {
+            // A leader before this one did not come to the end of a change.
+            let wanted: BTreeSet<u64> = effective.get_joint_config().last().cloned().unwrap_or_default();
+            return self.change(ChangeMembers::ReplaceAllVoters(wanted), true).await;
+        }
         if let Some(member) = effective.get_node(&own)
-            && member.advertise != self.advertise
+            && member.advertise != self.config.advertise
         {
-            return self.set(own, Member { advertise: self.advertise.clone(), ..member.clone() }).await;
+            let advertise = self.config.advertise.clone();
+            return self.set(own, Member { advertise, ..member.clone() }).await;
         }
         let metrics = self.raft.metrics().borrow_watched().clone();
-        let present = |node: u64| node == own || self.silence(node, since) < PRESENT;
-        let ready = |node: u64| present(node) && has_caught_up(&metrics, node);
         let voters: BTreeSet<u64> = effective.voter_ids().collect();
         let newcomers: Vec<(u64, &Member)> = effective
             .nodes()
-            .filter(|(id, member)| !voters.contains(id) && !member.learner && ready(**id))
+            .filter(|(id, member)| !voters.contains(id) && !member.learner)
+            .filter(|(id, _)| self.is_present(**id) && has_caught_up(&metrics, **id))
             .map(|(id, member)| (*id, member))
             .collect();
+        let is_named = |id: u64, name: &str| effective.get_node(&id).is_some_and(|m| m.advertise == name);
         for (node, member) in &newcomers {
             let replaced = voters.iter().copied().find(|voter| {
-                let named =
-                    effective.get_node(voter).is_some_and(|known| known.advertise == member.advertise);
-                named && self.silence(*voter, since) >= self.replace_after
+                is_named(*voter, &member.advertise) && self.silence(*voter) >= self.config.replace_after
             });
             if let Some(old) = replaced {
                 let voters = voters.iter().copied().filter(|id| *id != old).chain([*node]).collect();
@@ -214,11 +314,26 @@ impl Members {
             }
         }
         // One that waits to take somebody's place does not become one more.
-        let is_double =
-            |name: &str| voters.iter().any(|id| effective.get_node(id).is_some_and(|m| m.advertise == name));
-        let fresh: Vec<u64> =
+        let is_double = |name: &str| voters.iter().any(|id| is_named(*id, name));
+        let fresh: BTreeSet<u64> =
             newcomers.iter().filter(|(_, m)| !is_double(&m.advertise)).map(|(id, _)| *id).collect();
-        let wanted = (voters.len() + fresh.len()).div_ceil(2) * 2 - 1;
+        self.balance(&voters, fresh).await
+    }
+
+    /// Makes as many members vote as are wanted.
+    async fn balance(&self, voters: &BTreeSet<u64>, fresh: BTreeSet<u64>) -> Result<(), ClusterError> {
+        let setting = usize::try_from(self.replica.store.read().settings().voters).unwrap_or(usize::MAX);
+        let possible = voters.len() + fresh.len();
+        let largest_odd = possible.div_ceil(2) * 2 - 1;
+        if setting > 0 && voters.len() > setting {
+            // The one that is missed least: who is silent, else the youngest; never this one, which leads.
+            let others = voters.iter().copied().filter(|id| *id != self.leader.node);
+            let Some(demoted) = others.max_by_key(|id| (!self.is_present(*id), *id)) else { return Ok(()) };
+            self.change(ChangeMembers::RemoveVoters(BTreeSet::from([demoted])), true).await?;
+            tracing::info!(demoted, voters = setting, "a member votes no more: fewer voters are wanted");
+            return Ok(());
+        }
+        let wanted = if setting > 0 { setting.min(largest_odd.max(voters.len())) } else { largest_odd };
         let count = wanted.saturating_sub(voters.len()).min(fresh.len());
         if count == 0 {
             return Ok(());
@@ -229,8 +344,14 @@ impl Members {
         Ok(())
     }
 
+    /// Whether a member answers the heartbeats of this leader. What was before it led does not count.
+    pub(super) fn is_present(&self, node: u64) -> bool {
+        node == self.leader.node || self.leader.roster.answered_within(node, PRESENT)
+    }
+
     /// For how long a member was not heard, as far as this leader can tell.
-    fn silence(&self, node: u64, since: Instant) -> Duration {
+    fn silence(&self, node: u64) -> Duration {
+        let since = self.leads_since.lock().map_or_else(Instant::now, |(_, since)| since);
         let heard = self.leader.roster.heard(node).map_or(since, |heard| heard.max(since));
         Instant::now().saturating_duration_since(heard)
     }
@@ -241,7 +362,7 @@ fn find(membership: &StoredMembership, incarnation: u128) -> Option<(u64, Member
     members.find(|(_, member)| member.incarnation == incarnation).map(|(id, member)| (*id, member.clone()))
 }
 
-fn has_caught_up(metrics: &RaftMetrics<TypeConfig>, node: u64) -> bool {
+pub(super) fn has_caught_up(metrics: &RaftMetrics<TypeConfig>, node: u64) -> bool {
     let replicated = metrics.replication.as_ref().and_then(|all| all.get(&node)).cloned().flatten();
     let last = metrics.last_log_index.unwrap_or(0);
     replicated.is_some_and(|id| id.index + CAUGHT_UP_ENTRIES >= last)

@@ -14,9 +14,12 @@
 //! `UnknownOutcome` means that nothing was applied; cluster time never goes back; an entry is proposed at most
 //! once. What this floor does not do: permissions, limits on requests, protocols. Those are above.
 
+mod absence;
+mod affairs;
 mod backup;
 mod barrier;
 mod batcher;
+mod checkpoints;
 mod cluster_time;
 mod config;
 mod error;
@@ -34,6 +37,7 @@ mod maintenance;
 mod members;
 mod node;
 mod open;
+mod operations;
 mod options;
 mod payload;
 mod peer;
@@ -42,21 +46,26 @@ mod recovery;
 mod removals;
 mod replica;
 mod restore;
+mod retirement;
 pub mod snapshot;
 mod snapshots;
+mod standing;
 mod status;
+mod stopping;
+mod survey;
 mod touches;
 mod types;
 
 pub use backup::Backup;
 pub use config::{Config, PeerConfig, SnapshotConfig};
-pub use error::{AdminError, Failure, OpenError, ReadError, WriteError};
+pub use error::{AdminError, ClusterError, Failure, OpenError, ReadError, Retired, WriteError};
 pub use node::{Consistency, Node, Read};
 pub use options::Options;
 pub use proposal::Reply;
 pub use removals::{Gone, Removals};
 pub use restore::{Lifetimes, Restore, Restored, restore};
 pub use status::{Compaction, Status, StoreStatus, Taken};
+pub use survey::{Cluster, MemberStatus};
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use super::identity::Directory;
 use super::leader::{Leader, Route};
 use super::machine::Machine;
 use super::maintenance::Maintenance;
+use super::members::Members;
 use super::peer::{Ask, Notes};
 use super::replica::Replica;
 use super::snapshots::Snapshots;
@@ -27,7 +28,7 @@ use super::{
     AdminError, Backup, Compaction, Failure, Gone, ReadError, Reply, Status, StoreStatus, Taken, WriteError,
 };
 use crate::disk::Lock;
-use crate::model::{Answer, Key, NodeId, Outcome, Query, Timestamp, Touch, Transaction};
+use crate::model::{Answer, Key, NodeId, Outcome, Query, Settings, Timestamp, Touch, Transaction};
 use crate::shutdown::Tasks;
 use crate::wal::{self, Wal};
 
@@ -37,8 +38,8 @@ const CLOSING_TASKS: Duration = Duration::from_secs(10);
 /// How long a leader is asked to move the store's time on.
 const TICKING: Duration = Duration::from_secs(1);
 
-/// How long a leader that stops waits for another to take over.
-const HANDING_OVER: Duration = Duration::from_secs(2);
+/// A node whose store is behind what it knows to be committed by no more entries than this is close to it.
+const CLOSE_ENTRIES: u64 = 1_000;
 
 /// How sure a read is to see the latest acknowledged write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub struct Read {
 
 /// A node of a cluster. Cheap to clone; clones are the same node.
 #[derive(Clone)]
-pub struct Node(Arc<Parts>);
+pub struct Node(pub(super) Arc<Parts>);
 
 pub(super) struct Parts {
     pub(super) identity: wal::Identity,
@@ -73,6 +74,7 @@ pub(super) struct Parts {
     pub(super) touches: Arc<Touches>,
     pub(super) time: Arc<ClusterTime>,
     pub(super) maintenance: Arc<Maintenance>,
+    pub(super) members: Arc<Members>,
     pub(super) snapshots: Snapshots,
     pub(super) health: Arc<Health>,
     pub(super) wal: Wal,
@@ -130,6 +132,9 @@ impl Node {
         deadline: Instant,
     ) -> Result<Reply, WriteError> {
         let Parts { batcher, leader, forwarder, .. } = &*self.0;
+        if self.0.replica.diverged.load(Ordering::Relaxed) {
+            return Err(WriteError::Unavailable);
+        }
         if leader.is_alone() {
             return batcher.write(transaction, reads, deadline).await;
         }
@@ -161,18 +166,10 @@ impl Node {
         consistency: Consistency,
         deadline: Instant,
     ) -> Result<Read, ReadError> {
-        if self.0.closing.load(Ordering::Relaxed) {
+        if self.0.closing.load(Ordering::Relaxed) || self.0.replica.diverged.load(Ordering::Relaxed) {
             return Err(ReadError::Unavailable);
         }
-        let mut stamp = None;
-        if consistency != Consistency::Stale {
-            let pass = self.0.barrier.pass(consistency == Consistency::Lease, deadline).await?;
-            if self.0.replica.applied_index() < pass.index {
-                let applied = self.0.replica.wait_until(|replica| replica.applied_index() >= pass.index);
-                timeout_at(deadline, applied).await.map_err(|_| ReadError::Timeout)?;
-            }
-            stamp = pass.stamp;
-        }
+        let stamp = self.barrier(consistency, deadline).await?;
         let mut read = self.look(query, consistency, stamp);
         // Again if need be: what is written meanwhile may have a deadline that passes at once.
         while consistency != Consistency::Stale
@@ -183,6 +180,32 @@ impl Node {
         }
         self.note_read(&read.answer);
         Ok(read)
+    }
+
+    /// Returns when this node's store holds what a read with that consistency must see. The time is the leader's, where it
+    /// said it.
+    ///
+    /// # Errors
+    /// As [`Node::read`].
+    pub async fn barrier(
+        &self,
+        consistency: Consistency,
+        deadline: Instant,
+    ) -> Result<Option<Timestamp>, ReadError> {
+        if consistency == Consistency::Stale {
+            return Ok(None);
+        }
+        let pass = self.0.barrier.pass(consistency == Consistency::Lease, deadline).await?;
+        if self.0.replica.applied_index() < pass.index {
+            let applied = self.0.replica.wait_until(|replica| replica.applied_index() >= pass.index);
+            timeout_at(deadline, applied).await.map_err(|_| ReadError::Timeout)?;
+        }
+        Ok(pass.stamp)
+    }
+
+    /// The replicated settings as this node has them.
+    pub fn settings(&self) -> Settings {
+        self.0.replica.store.read().settings()
     }
 
     /// Reads the store as it is. `now` of the result may be ahead of the store's: see [`Node::read`]. `stamp` is the
@@ -294,6 +317,8 @@ impl Node {
             level: self.0.replica.store.read().level(),
             clock_offset_ms: self.0.time.offset_ms(),
             ready: self.0.maintenance.has_leader(metrics.current_leader.is_some())
+                && self.0.replica.applied_index() + CLOSE_ENTRIES >= index(metrics.local_committed)
+                && !self.0.replica.diverged.load(Ordering::Relaxed)
                 && !self.0.closing.load(Ordering::Relaxed)
                 && self.0.health.failure().is_none(),
             wal: self.0.wal.stats(),
@@ -306,12 +331,14 @@ impl Node {
         let settings = store.settings();
         let counters = store.counters();
         StoreStatus {
+            is_initialized: store.is_initialized(),
             keys: store.len(),
             bytes: store.bytes(),
             max_bytes: settings.max_bytes,
             max_keys: settings.max_keys,
             eviction: settings.eviction,
             max_value_bytes: settings.max_value_bytes,
+            voters: settings.voters,
             revision: store.revision(),
             evictions: counters.evictions,
             expirations: counters.expirations,
@@ -323,28 +350,12 @@ impl Node {
         self.0.health.failed().await
     }
 
-    /// Hands leadership to the voter that has most of the log, if there is another one.
-    pub async fn hand_over(&self) {
-        let raft = &self.0.raft;
-        let target = {
-            let metrics = raft.metrics();
-            let metrics = metrics.borrow_watched();
-            let replication = metrics.replication.iter().flatten();
-            let voters: Vec<u64> = metrics.membership_config.voter_ids().collect();
-            let others = replication.filter(|(id, _)| **id != self.0.identity.node && voters.contains(id));
-            others.max_by_key(|(_, at)| at.as_ref().map(|id| id.index)).map(|(id, _)| *id)
-        };
-        let (Some(target), true) = (target, raft.is_leader()) else { return };
-        tracing::info!(to = target, "handing over");
-        if raft.trigger().transfer_leader(target).await.is_err() {
-            return;
-        }
-        let own = self.0.identity.node;
-        let taken = |metrics: &openraft::RaftMetrics<TypeConfig>| {
-            metrics.current_leader.is_some_and(|leader| leader != own) || metrics.running_state.is_err()
-        };
-        if let Err(error) = raft.wait(Some(HANDING_OVER)).metrics(taken, "another node leads").await {
-            tracing::warn!(%error, "nobody took over");
+    /// Hands leadership to another voter before this node stops, if there is one that can lead.
+    async fn hand_over(&self) {
+        if self.0.members.leader.batcher.term().is_some()
+            && let Err(error) = self.0.members.hand_over(None).await
+        {
+            tracing::info!(%error, "leadership is not handed over");
         }
     }
 

@@ -27,7 +27,7 @@ use super::ledger::Ledger;
 use super::log_store::LogStore;
 use super::machine::Machine;
 use super::maintenance::{LastSnapshot, Maintenance};
-use super::members::Members;
+use super::members::{Members, MembersConfig};
 use super::node::{Node, Parts};
 use super::options::Options;
 use super::peer::{Desk, Guard, Listener, Me, Peers, Reception, Roster, Secret};
@@ -38,6 +38,7 @@ use super::snapshots::Snapshots;
 use super::touches::Touches;
 use super::types::TypeConfig;
 use super::{OpenError, config};
+use crate::model::Level;
 use crate::shutdown::Tasks;
 use crate::wal::Wal;
 
@@ -107,8 +108,12 @@ async fn meet(options: &Options, claimed: &Claimed) -> Result<Meeting, OpenError
         Some(identity) => identity.incarnation,
         None => claimed.directory.begin()?.incarnation,
     };
-    let name =
-        PeerName { advertise: advertise.clone(), seeds: config.seeds.clone(), learner: config.learner };
+    let name = PeerName {
+        advertise: advertise.clone(),
+        seeds: config.seeds.clone(),
+        learner: config.learner,
+        max_level: options.max_level,
+    };
     let lobby = Lobby::new(name, incarnation, claimed.directory.clone());
     let desk = Arc::new(Desk::new(Arc::clone(&lobby)));
     let tasks = Tasks::new();
@@ -131,6 +136,8 @@ struct Core {
     roster: Roster,
     /// The only voter, if this node is that.
     is_alone: bool,
+    /// The level of a cluster that is created.
+    first_level: Level,
 }
 
 async fn start_core(
@@ -142,7 +149,8 @@ async fn start_core(
     let Recovery { store, applied, current } = std::mem::take(&mut recovered.recovery);
     let pending = Arc::new(Pending::default());
     let membership = applied.membership.clone();
-    let replica = Arc::new(Replica::new(store, applied, Arc::clone(&pending), wal.clone()));
+    let bounds = (options.max_level, options.state_hash_every);
+    let replica = Arc::new(Replica::new(store, applied, Arc::clone(&pending), wal.clone(), bounds));
     let side_buffer = usize::try_from(options.snapshot.side_buffer_bytes).unwrap_or(usize::MAX);
     let snapshots = Snapshots::new(recovered.folder.clone(), identity.cluster, side_buffer, current)
         .map_err(|error| OpenError::io(recovered.directory.snapshots(), error))?;
@@ -153,7 +161,8 @@ async fn start_core(
         boot: meeting.boot,
     };
     let guard = Guard::new(me, Duration::from_millis(options.raft.election_max_ms));
-    let roster = Roster::new(me, Arc::clone(&meeting.secret), guard);
+    let levels = (options.max_level, replica.level_cell());
+    let roster = Roster::new(me, levels, Arc::clone(&meeting.secret), guard);
     roster.learn(&membership);
     let time = Arc::new(ClusterTime::new(Arc::clone(&options.clock)));
     let log = LogStore::new(wal.clone(), pending);
@@ -164,13 +173,16 @@ async fn start_core(
     let built = openraft::Raft::build(identity.node, settings, peers, log, machine).await;
     let raft = built.map_err(|error| replica.refusal.get().cloned().map_or(core(error), died))?;
     raft.run();
+    let first_level = recovered.directory.first_level()?;
     let begun = tokio::select! {
         biased;
         failure = dead(&raft, &replica) => Err(died(failure)),
         begun = begin(&raft, &recovered.directory, identity, &meeting.advertise) => begun,
     };
     match begun {
-        Ok(is_alone) => Ok(Core { raft, replica, snapshots, purged, ledger, time, roster, is_alone }),
+        Ok(is_alone) => {
+            Ok(Core { first_level, raft, replica, snapshots, purged, ledger, time, roster, is_alone })
+        }
         Err(error) => {
             stop_early(&raft, wal).await;
             Err(error)
@@ -185,7 +197,7 @@ async fn start(options: &Options, mut recovered: Recovered, meeting: Meeting) ->
     let Recovered { directory, lock, identity, wal, .. } = recovered;
     let Assembled { maintenance, barrier, closing, quiet_until } = assemble(options, core, &wal, meeting);
     let health = Arc::new(Health::default());
-    spawn_tasks(&maintenance, &health, quiet_until);
+    spawn_tasks(&maintenance, &health, &directory, quiet_until);
     if is_alone && let Err(error) = led(&maintenance, &health).await {
         maintenance.batcher.close();
         maintenance.tasks.stop(Instant::now() + STOPPING).await;
@@ -212,6 +224,7 @@ async fn start(options: &Options, mut recovered: Recovered, meeting: Meeting) ->
         leader: Arc::clone(&barrier.leader),
         barrier,
         forwarder: Arc::clone(&maintenance.forwarder),
+        members: Arc::clone(&maintenance.members),
         maintenance,
         runtime: Handle::current(),
     }))
@@ -228,7 +241,7 @@ struct Assembled {
 
 /// Puts the parts together; peers are answered from now on.
 fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assembled {
-    let Core { raft, replica, snapshots, purged, ledger, time, roster, is_alone } = core;
+    let Core { raft, replica, snapshots, purged, ledger, time, roster, is_alone, first_level } = core;
     let Meeting { desk, tasks, advertise, .. } = meeting;
     let node = roster.me().node;
     let touches = Arc::new(Touches::default());
@@ -241,6 +254,7 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
         time: Arc::clone(&time),
         ledger: Arc::clone(&ledger),
         seed: options.seed,
+        first_level,
         unseeded: watch::Sender::new(None),
     });
     let leader = Arc::new(Leader {
@@ -249,6 +263,7 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
         batcher: Arc::clone(&batcher),
         roster: roster.clone(),
         alone: Arc::default(),
+        transferring: AtomicBool::new(false),
     });
     let election = Duration::from_millis(options.raft.election_max_ms);
     let (of_reads, of_time) = (Arc::clone(&replica), Arc::clone(&time));
@@ -256,7 +271,8 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
     let barrier = Arc::new(barrier);
     // A sole voter has promised nothing to anybody else.
     let quiet_until = (!is_alone && ledger.promised().is_some()).then(|| Instant::now() + election);
-    let members = Arc::new(Members::new(leader, ledger, options.peer.replace_after, advertise));
+    let config = members_config(options, advertise);
+    let members = Arc::new(Members::new(leader, ledger, Arc::clone(&replica), config));
     let closing = Arc::new(AtomicBool::new(false));
     desk.open(Reception {
         roster,
@@ -270,6 +286,7 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
         closing: Arc::clone(&closing),
     });
     let carried_bytes = wal.stats().bytes.saturating_sub(options.wal_keep_bytes);
+    let level = replica.level_cell();
     let maintenance = Maintenance {
         raft,
         replica,
@@ -286,10 +303,18 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
         keep_bytes: options.wal_keep_bytes,
         lead,
         members,
-        forwarder: Arc::new(Forwarder::new()),
+        forwarder: Arc::new(Forwarder::new(level)),
         leader_seen: parking_lot::Mutex::new(Instant::now()),
     };
     Assembled { maintenance: Arc::new(maintenance), barrier, closing, quiet_until }
+}
+
+fn members_config(options: &Options, advertise: String) -> MembersConfig {
+    MembersConfig {
+        replace_after: options.peer.replace_after,
+        advertise,
+        level_auto_raise_after: options.peer.level_auto_raise_after,
+    }
 }
 
 /// Lets go of what a start that failed has begun.

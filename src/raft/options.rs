@@ -7,7 +7,7 @@ use super::restore::Restore;
 use super::{Config, PeerConfig, SnapshotConfig};
 use crate::clock::Clock;
 use crate::disk::Disk;
-use crate::model::Settings;
+use crate::model::{Level, Settings};
 use crate::wal;
 
 /// What a node is opened with.
@@ -28,6 +28,10 @@ pub struct Options {
     pub seed: Settings,
     /// What a cluster that is created begins with, if not with nothing.
     pub restore_from: Option<Restore>,
+    /// The highest level that this node is to understand: at most [`Level::LATEST`].
+    pub max_level: Level,
+    /// After how many entries the hash of the state is noted, to be compared among members.
+    pub state_hash_every: u64,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where files are.

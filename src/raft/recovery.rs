@@ -36,6 +36,7 @@ pub(super) struct Recovered {
 pub(super) fn claim(options: &Options) -> Result<Claimed, OpenError> {
     let directory = Directory::new(Arc::clone(&options.disk), &options.data_dir);
     let lock = directory.lock()?;
+    directory.check_retired()?;
     if let Some(what) = &options.restore_from {
         restore_if_new(&directory, options.wal, options.clock.as_ref(), what)?;
     }
@@ -68,6 +69,13 @@ pub(super) fn recover(
         return Err(damaged.into_iter().next().map_or_else(|| directory.foreign(&what), OpenError::from));
     }
     let recovery = recovery(loaded)?;
+    let (level, max_level) = (recovery.store.level(), options.max_level);
+    if level > max_level {
+        return Err(OpenError::LevelTooHigh(format!(
+            "{} is at level {level}, and this node understands levels up to {max_level} only",
+            directory.root().display()
+        )));
+    }
     if is_sole_voter(&recovery.applied, identity.node)
         && config.durability == wal::Durability::Always
         && log.last < snapshot

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::mem::take;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
@@ -15,11 +15,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
+use super::checkpoints::Checkpoints;
 use super::proposal::{Batch, Caller, Pending, Proposal, Reply};
 use super::removals::Removals;
 use super::types::{GROUP, LogId, StoredMembership};
 use crate::model::codec::{self, DecodeError};
-use crate::model::{Level, LogEntry, Timestamp};
+use crate::model::{Command, Level, LogEntry, Timestamp};
 use crate::store::{Effects, Store};
 use crate::wal::Wal;
 
@@ -55,17 +56,30 @@ pub(super) struct Replica {
     /// The store's time, to be read without a lock.
     now_ms: AtomicU64,
     /// The store's level, to be read without a lock.
-    level: AtomicU16,
+    level: Arc<AtomicU16>,
+    /// The highest level that this node understands.
+    max_level: Level,
+    /// Hashes of the state at some entries.
+    pub(super) checkpoints: Checkpoints,
+    /// Its state is not that of the other members: nothing may be read from it.
+    pub(super) diverged: AtomicBool,
     /// Rung after each entry.
     progress: Notify,
 }
 
 impl Replica {
-    pub(super) fn new(store: Store, applied: Applied, pending: Arc<Pending>, wal: Wal) -> Replica {
+    /// `max_level`: the highest that this node understands; `hash_every`: after how many entries the state's hash is noted.
+    pub(super) fn new(
+        store: Store,
+        applied: Applied,
+        pending: Arc<Pending>,
+        wal: Wal,
+        (max_level, hash_every): (Level, u64),
+    ) -> Replica {
         let applied_index = AtomicU64::new(applied.last.as_ref().map_or(0, |id| id.index));
         let applied_term = AtomicU64::new(applied.last.as_ref().map_or(0, |id| id.leader_id.term));
         let now_ms = AtomicU64::new(store.now().0);
-        let level = AtomicU16::new(store.level().0);
+        let level = Arc::new(AtomicU16::new(store.level().0));
         let (store, applied) = (RwLock::new(store), Mutex::new(applied));
         let (refusal, gone, progress) = (OnceLock::new(), CancellationToken::new(), Notify::new());
         Replica {
@@ -80,6 +94,9 @@ impl Replica {
             applied_term,
             now_ms,
             level,
+            max_level,
+            checkpoints: Checkpoints::new(hash_every),
+            diverged: AtomicBool::new(false),
             progress,
         }
     }
@@ -104,6 +121,11 @@ impl Replica {
         Level(self.level.load(Ordering::Acquire))
     }
 
+    /// The level in force, to be read by others.
+    pub(super) fn level_cell(&self) -> Arc<AtomicU16> {
+        Arc::clone(&self.level)
+    }
+
     /// Returns once `reached` holds; it is looked at after every applied entry.
     pub(super) async fn wait_until(&self, reached: impl Fn(&Replica) -> bool) {
         loop {
@@ -117,7 +139,7 @@ impl Replica {
 
     /// Applies one log entry and answers its callers. Returns how many commands it had.
     pub(super) fn apply(&self, id: &LogId, proposal: &Proposal, effects: &mut Effects) -> io::Result<usize> {
-        let entry = decode(proposal).map_err(|error| self.refuse(id, &error))?;
+        let entry = decode(proposal, self.max_level).map_err(|error| self.refuse(id, &error))?;
         let batch = self.pending.applied(id.index);
         let mut applied = self.applied.lock();
         applied.expect_later(id);
@@ -177,6 +199,7 @@ impl Replica {
             }
             RwLockWriteGuard::bump(&mut store);
         }
+        self.checkpoints.note(effects.position(), || store.state_hash());
         self.note(&store);
         replies
     }
@@ -185,6 +208,7 @@ impl Replica {
     pub(super) fn apply_other(&self, id: &LogId, membership: Option<StoredMembership>) {
         let mut applied = self.applied.lock();
         applied.expect_later(id);
+        self.checkpoints.note(id.index, || self.store.read().state_hash());
         applied.last = Some(*id);
         if let Some(membership) = membership {
             applied.membership = membership;
@@ -220,12 +244,17 @@ impl Replica {
 }
 
 /// The entry, if this version can apply it.
-fn decode(proposal: &Proposal) -> Result<LogEntry, DecodeError> {
+fn decode(proposal: &Proposal, max_level: Level) -> Result<LogEntry, DecodeError> {
     let entry = codec::decode(proposal.bytes())?;
-    if entry.level > Level::LATEST {
-        return Err(DecodeError::Unknown { what: "level", code: u64::from(entry.level.0) });
+    let commands = entry.transactions.iter().flat_map(|transaction| &transaction.commands);
+    let raised = commands.filter_map(|command| match command {
+        Command::Raise(level) => Some(*level),
+        _ => None,
+    });
+    match raised.chain([entry.level]).find(|level| *level > max_level) {
+        Some(level) => Err(DecodeError::Unknown { what: "level", code: u64::from(level.0) }),
+        None => Ok(entry),
     }
-    Ok(entry)
 }
 
 /// Sends each caller its reply.

@@ -43,6 +43,8 @@ pub struct Status {
 /// The store's replicated figures.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreStatus {
+    /// Whether it has been given its settings.
+    pub is_initialized: bool,
     /// Keys, expired ones included that were not swept yet.
     pub keys: u64,
     /// Accounted bytes.
@@ -55,6 +57,8 @@ pub struct StoreStatus {
     pub eviction: Eviction,
     /// Longest value in bytes.
     pub max_value_bytes: u64,
+    /// The wanted number of voters; 0: all that may vote, the largest odd number of them.
+    pub voters: u64,
     /// The store's revision.
     pub revision: u64,
     /// Keys evicted since the cluster was created.

@@ -38,7 +38,13 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for OnDisk {
         let wal =
             Wal::open(disk.clone(), &directory.path().join("wal"), identity, config).expect("a new log");
         let pending = Arc::new(Pending::default());
-        let replica = Replica::new(Store::new(), Applied::default(), Arc::clone(&pending), wal.clone());
+        let replica = Replica::new(
+            Store::new(),
+            Applied::default(),
+            Arc::clone(&pending),
+            wal.clone(),
+            (crate::model::Level::LATEST, 4_096),
+        );
         let folder = Folder::open(disk, &directory.path().join("snapshots")).expect("a new folder");
         let snapshots = Snapshots::new(folder, CLUSTER, 1 << 20, None).expect("no snapshot to read");
         let machine = Machine::new(Arc::new(replica), snapshots);
@@ -62,6 +68,8 @@ fn options(directory: &TempDir, clock: Arc<dyn Clock>) -> Options {
         peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
+        max_level: crate::model::Level::LATEST,
+        state_hash_every: 4_096,
         clock,
         disk: Arc::new(Real),
     }

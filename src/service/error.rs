@@ -1,5 +1,7 @@
 //! What can go wrong with a request, named by what the caller can do about it.
 
+use std::borrow::Cow;
+
 use crate::model::limits::MAX_KEY_BYTES;
 use crate::model::{KeyError, Version};
 use crate::raft::{self, Gone};
@@ -48,7 +50,10 @@ pub enum Error {
     },
     /// Something else is under way that excludes this request.
     #[error("{0}")]
-    Conflict(&'static str),
+    Conflict(Cow<'static, str>),
+    /// No member of the cluster has this id.
+    #[error("there is no such member")]
+    NoSuchMember,
     /// The store is full and its eviction policy makes no room.
     #[error("the store is full and its eviction policy makes no room for this write")]
     OutOfMemory,
@@ -99,7 +104,7 @@ impl Error {
             Error::KeyTooLarge(_) => Code::KeyTooLarge,
             Error::ValueTooLarge { .. } => Code::ValueTooLarge,
             Error::BodyTooLarge { .. } => Code::BodyTooLarge,
-            Error::NotFound(_) => Code::NotFound,
+            Error::NotFound(_) | Error::NoSuchMember => Code::NotFound,
             Error::NotAnInteger(_) => Code::NotAnInteger,
             Error::Step { error, .. } => error.code(),
             Error::PreconditionFailed { .. } => Code::PreconditionFailed,
@@ -161,6 +166,21 @@ impl From<raft::ReadError> for Error {
             raft::ReadError::Overloaded => Error::Overloaded,
             raft::ReadError::Unavailable => Error::Unavailable("the node does not serve reads at the moment"),
             raft::ReadError::Timeout => Error::Unavailable("the read could not be answered in time"),
+        }
+    }
+}
+
+impl From<raft::ClusterError> for Error {
+    fn from(error: raft::ClusterError) -> Error {
+        match error {
+            raft::ClusterError::NoSuchMember => Error::NoSuchMember,
+            raft::ClusterError::Refused(reason) => Error::Conflict(reason.into()),
+            raft::ClusterError::NoLeader => Error::NoLeader,
+            raft::ClusterError::Unavailable => Error::Unavailable("the node is not available at the moment"),
+            raft::ClusterError::Unknown(reason) => {
+                tracing::warn!(reason, "the outcome of a task on the cluster is not known");
+                Error::UnknownOutcome
+            }
         }
     }
 }

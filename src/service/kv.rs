@@ -47,8 +47,8 @@ impl Config {
 
 /// The key-value service of one node.
 pub struct Kv {
-    node: Node,
-    config: Config,
+    pub(super) node: Node,
+    pub(super) config: Config,
     counters: Counters,
     past: Option<Past>,
     started: Instant,
@@ -198,7 +198,9 @@ impl Kv {
     pub async fn backup(&self, _principal: &Principal) -> Result<Backup, Error> {
         match self.node.backup().await {
             Ok(backup) => Ok(Backup::begin(backup)),
-            Err(AdminError::Busy) => Err(Error::Conflict("as many backups as may be are being read already")),
+            Err(AdminError::Busy) => {
+                Err(Error::Conflict("as many backups as may be are being read already".into()))
+            }
             Err(error) => Err(administration("backup", error)),
         }
     }
@@ -262,7 +264,7 @@ impl Kv {
     }
 
     /// Counts a request and times it.
-    fn begin(&self, counter: &AtomicU64, operation: &'static str) -> Timed<'_> {
+    pub(super) fn begin(&self, counter: &AtomicU64, operation: &'static str) -> Timed<'_> {
         Counters::bump(counter);
         Timed::begin(self.past.as_ref(), operation)
     }
@@ -276,7 +278,7 @@ impl Kv {
         only(self.transact(timed, principal, command).await?.outcomes)
     }
 
-    async fn transact(
+    pub(super) async fn transact(
         &self,
         timed: &Timed<'_>,
         principal: &Principal,
@@ -291,7 +293,7 @@ impl Kv {
         Ok(self.node.transact(transaction, Vec::new(), self.deadline(timed)).await?)
     }
 
-    fn deadline(&self, timed: &Timed<'_>) -> Instant {
+    pub(super) fn deadline(&self, timed: &Timed<'_>) -> Instant {
         timed.started() + self.config.request_timeout
     }
 }
@@ -307,7 +309,7 @@ fn only(mut outcomes: Vec<Outcome>) -> Result<Outcome, Error> {
 /// What became of an administrative task.
 fn administration(task: &'static str, error: AdminError) -> Error {
     match error {
-        AdminError::Busy => Error::Conflict("a compaction or snapshot is under way already"),
+        AdminError::Busy => Error::Conflict("a compaction or snapshot is under way already".into()),
         AdminError::OutOfDisk => Error::OutOfDisk,
         AdminError::Outrun => {
             Error::Unavailable("writers changed more than snapshot.side_buffer_bytes holds: try again")

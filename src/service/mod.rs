@@ -18,6 +18,7 @@
 
 mod backup;
 mod batch;
+mod cluster;
 mod counters;
 mod error;
 mod kv;
@@ -27,6 +28,7 @@ mod stats;
 
 pub use backup::Backup;
 pub use batch::{Step, StepDone};
+pub use cluster::{ClusterView, MAX_VOTERS};
 pub use counters::Operations;
 pub use error::{Applied, Code, Error};
 pub use kv::{Config, Kv};
@@ -38,4 +40,4 @@ pub use request::{
 pub use stats::{Log, Stats};
 
 pub use crate::history::{FIGURES, Kind, Slow};
-pub use crate::raft::{Compaction, Consistency, Gone, Status, StoreStatus, Taken};
+pub use crate::raft::{Cluster, Compaction, Consistency, Gone, MemberStatus, Status, StoreStatus, Taken};

@@ -102,7 +102,9 @@ pub(super) fn decide<'a>(
             (true, Some(_)) => with_deadline(*expiry, current, now, Decision::Restamp),
         },
         Command::Add { by, .. } => add(*by, current),
-        Command::Clear | Command::Configure(_) | Command::Initialize { .. } => return None,
+        Command::Clear | Command::Configure(_) | Command::Initialize { .. } | Command::Raise(_) => {
+            return None;
+        }
     };
     Some(decision)
 }

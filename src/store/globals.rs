@@ -52,7 +52,7 @@ impl Globals {
             self.expirations,
             self.keys,
             self.bytes,
-            0,
+            settings.voters,
         ])
     }
 }

@@ -22,7 +22,7 @@ pub struct Store {
     pub(super) now: Timestamp,
     pub(super) revision: u64,
     pub(super) recency: u64,
-    level: Level,
+    pub(super) level: Level,
     pub(super) hash_seed: u128,
     pub(super) initialized: bool,
     pub(super) settings: Settings,
@@ -42,13 +42,13 @@ impl Default for Store {
 }
 
 impl Store {
-    /// An empty store of the newest level, to be initialised by the first entry of a log.
+    /// An empty store of the first level, to be initialised by the first entry of a log.
     pub fn new() -> Store {
         Store {
             now: Timestamp(0),
             revision: 0,
             recency: 0,
-            level: Level::LATEST,
+            level: Level::FIRST,
             hash_seed: 0,
             initialized: false,
             settings: Settings::default(),

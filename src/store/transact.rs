@@ -100,6 +100,10 @@ impl Store {
                 Outcome::Configured
             }
             Command::Initialize { hash_seed, settings } => self.initialize(*hash_seed, *settings),
+            Command::Raise(level) => {
+                self.level = self.level.max(*level);
+                Outcome::Configured
+            }
             Command::Set { key, .. }
             | Command::Delete { key, .. }
             | Command::Expire { key, .. }

@@ -50,6 +50,8 @@ pub(crate) fn options(disk: &Faulty, clock: &Arc<ManualClock>) -> Options {
         peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
+        max_level: kvorum::model::Level::LATEST,
+        state_hash_every: 4_096,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         disk: Arc::new(disk.clone()),
     }

@@ -39,6 +39,8 @@ fn options(directory: &Path) -> Options {
         peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
+        max_level: kvorum::model::Level::LATEST,
+        state_hash_every: 4_096,
         clock: Arc::new(SystemClock),
         disk: Arc::new(Real),
     }

@@ -150,6 +150,7 @@ fn change(words: &Words<'_>) -> Parsed<SettingsChange> {
         max_keys: optional(words.named("max_keys"))?,
         eviction: eviction.transpose()?,
         max_value_bytes: optional(words.named("max_value_bytes"))?,
+        voters: optional(words.named("voters"))?,
     })
 }
 

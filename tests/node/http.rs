@@ -28,10 +28,15 @@ pub struct Response {
 impl Connection {
     /// Connects.
     pub fn open(address: SocketAddr) -> Connection {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the node accepts");
+        Connection::try_open(address).expect("the node accepts")
+    }
+
+    /// Connects; `None` if nobody accepts.
+    pub fn try_open(address: SocketAddr) -> Option<Connection> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
         stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
-        Connection { stream: BufReader::new(stream) }
+        Some(Connection { stream: BufReader::new(stream) })
     }
 
     /// Sends a request and reads the answer.

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use kvorum::model::{
-    Check, Command, Condition, Eviction, Expiry, Key, Mode, Principal, Query, Settings, SettingsChange, Slot,
-    Timestamp, Touch, Transaction, Ttl, Version,
+    Check, Command, Condition, Eviction, Expiry, Key, Level, Mode, Principal, Query, Settings,
+    SettingsChange, Slot, Timestamp, Touch, Transaction, Ttl, Version,
 };
 use kvorum::store::{Effects, RecordRef, Store};
 use proptest::prelude::*;
@@ -120,6 +120,7 @@ pub(crate) fn settings() -> impl Strategy<Value = Settings> {
             max_keys,
             eviction,
             max_value_bytes,
+            voters: 0,
         },
     )
 }
@@ -130,6 +131,7 @@ fn change() -> impl Strategy<Value = SettingsChange> {
         max_keys: wanted[1].then_some(settings.max_keys),
         eviction: wanted[2].then_some(settings.eviction),
         max_value_bytes: wanted[3].then_some(settings.max_value_bytes),
+        voters: None,
     })
 }
 
@@ -145,6 +147,7 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         2 => change().prop_map(Command::Configure),
         1 => (any::<u128>(), settings())
             .prop_map(|(hash_seed, settings)| Command::Initialize { hash_seed, settings }),
+        1 => (1..=2_u16).prop_map(|level| Command::Raise(Level(level))),
     ]
 }
 

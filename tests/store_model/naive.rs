@@ -169,6 +169,7 @@ impl Naive {
                 }
                 return Outcome::Configured;
             }
+            Command::Raise(_) => return Outcome::Configured,
             _ => {}
         }
         let key = command.key().expect("the rest is about keys").as_bytes().to_vec();
@@ -221,7 +222,9 @@ impl Naive {
                     other => other,
                 }
             }
-            Command::Clear | Command::Configure(_) | Command::Initialize { .. } => unreachable!("done above"),
+            Command::Clear | Command::Configure(_) | Command::Initialize { .. } | Command::Raise(_) => {
+                unreachable!("done above")
+            }
         }
     }
 

@@ -124,7 +124,7 @@ fn a_loader_believes_nothing_that_it_can_check() {
     assert_eq!(refused(&|_, r| r[0].slot = Slot(9)), Some(Invalid::StateHash));
     assert_eq!(refused(&|_, r| r[1].deadline = None), Some(Invalid::StateHash));
     assert_eq!(refused(&|g, _| g.evictions = 1), Some(Invalid::StateHash));
-    assert_eq!(refused(&|g, _| g.level.0 = 2), Some(Invalid::Level(kvorum::model::Level(2))));
+    assert_eq!(refused(&|g, _| g.level.0 = 3), Some(Invalid::Level(kvorum::model::Level(3))));
 }
 
 /// Goal: order and gaps of slots survive: the same victims fall and the same slots are taken afterwards.

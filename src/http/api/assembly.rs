@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backups::Backups;
+use super::cluster::Cluster;
 use super::deadlines::Deadlines;
 use super::front::Front;
 use super::keys::Keys;
@@ -14,11 +15,19 @@ use crate::http::gate::Gate;
 use crate::service::Consistency;
 
 /// Every operation of one node.
-pub(in crate::http) type Api = (Keys, Deadlines, Many, Node, Backups, Probes);
+pub(in crate::http) type Api = (Keys, Deadlines, Many, Cluster, Node, Backups, Probes);
 
 /// The operations on what stands behind `gate`.
 pub(in crate::http) fn api(gate: Arc<Gate>, default_consistency: Consistency, body_timeout: Duration) -> Api {
     let front = Arc::new(Front::new(gate, default_consistency, body_timeout));
     let front = || Arc::clone(&front);
-    (Keys(front()), Deadlines(front()), Many(front()), Node(front()), Backups(front()), Probes(front()))
+    (
+        Keys(front()),
+        Deadlines(front()),
+        Many(front()),
+        Cluster(front()),
+        Node(front()),
+        Backups(front()),
+        Probes(front()),
+    )
 }

@@ -14,6 +14,8 @@ use crate::service::{Consistency, Error, Kv};
 pub(super) enum Group {
     /// Keys and their values.
     Keys,
+    /// The cluster and its members.
+    Cluster,
     /// The node itself.
     Node,
     /// For probes of orchestrators.

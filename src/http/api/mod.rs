@@ -2,6 +2,7 @@
 
 mod assembly;
 mod backups;
+mod cluster;
 mod deadlines;
 mod front;
 mod keys;

@@ -45,6 +45,8 @@ const ELSEWHERE_OF: &[(&str, Code, &str)] = &[
         "the process has no filter to change: tests/cli_commands.rs changes one",
     ),
     ("putLogLevel", Code::Overloaded, "as all bodies"),
+    ("stop", Code::Conflict, "it takes several members: tests/cluster/membership.rs"),
+    ("putSettings", Code::Conflict, "it takes a cluster at level 1: tests/cluster/levels.rs"),
 ];
 
 /// Longest value where these tests run.
@@ -82,6 +84,17 @@ impl Asked {
             "snapshot" => (Method::POST, "/v1/admin/snapshot", None),
             "getBackup" => (Method::GET, "/v1/admin/backup", None),
             "putLogLevel" => (Method::PUT, "/v1/admin/log-level", Some("{\"level\":\"info\"}")),
+            "getCluster" => (Method::GET, "/v1/cluster", None),
+            "addMember" => (Method::POST, "/v1/cluster/members", Some(r#"{"address":"127.0.0.1:1"}"#)),
+            "removeMember" => (Method::DELETE, "/v1/cluster/members/1", None),
+            "promoteMember" => (Method::POST, "/v1/cluster/members/1/promote", None),
+            "transfer" => (Method::POST, "/v1/cluster/transfer", Some("{}")),
+            "leave" => (Method::POST, "/v1/cluster/leave", None),
+            "stop" => (Method::POST, "/v1/cluster/stop", None),
+            "getSettings" => (Method::GET, "/v1/cluster/settings", None),
+            "putSettings" => (Method::PUT, "/v1/cluster/settings", Some(r#"{"max_keys":0}"#)),
+            "getLevel" => (Method::GET, "/v1/cluster/level", None),
+            "raiseLevel" => (Method::POST, "/v1/cluster/level", Some(r#"{"level":1}"#)),
             "getHealth" => (Method::GET, "/healthz", None),
             "getReadiness" => (Method::GET, "/readyz", None),
             other => panic!("{other} is a new operation: say here how it is asked"),
@@ -168,6 +181,11 @@ impl Stage {
                 (&self.serving, asked.body(format!(r#"{{"steps":[{{"op":"get","key":"{key}"}}]}}"#)))
             }
             Code::KeyTooLarge => (&self.serving, asked.key(&"k".repeat(4_097))),
+            Code::NotFound if id == "transfer" => (&self.serving, asked.body(r#"{"to":99}"#)),
+            Code::NotFound if id.ends_with("Member") => {
+                let path = asked.path.replace("/1", "/99");
+                (&self.serving, asked.path(path))
+            }
             Code::NotFound => (&self.serving, asked.key("absent")),
             Code::PreconditionFailed if id == "batch" => {
                 (&self.serving, asked.body(r#"{"steps":[{"op":"check","key":"absent","present":true}]}"#))
@@ -192,6 +210,7 @@ impl Stage {
             Code::OutOfMemory => (&self.full, asked),
             Code::OutOfDisk => (&self.no_disk, asked),
             Code::Unavailable => (&self.starting, asked),
+            Code::Conflict if id == "raiseLevel" => (&self.serving, asked.body(r#"{"level":3}"#)),
             // The body does not come: see `send`.
             Code::RequestTimeout | Code::Conflict => (&self.serving, asked),
             other => panic!("nothing here causes {other:?} of {id}"),

@@ -30,6 +30,8 @@ pub(super) fn options(seed: Settings, disk: Arc<dyn Disk>) -> Options {
         peer: PeerConfig::default(),
         seed,
         restore_from: None,
+        max_level: crate::model::Level::LATEST,
+        state_hash_every: 4_096,
         clock: Arc::new(SystemClock),
         disk,
     }

@@ -10,6 +10,7 @@ pub(super) const OP_ADD: u8 = 4;
 pub(super) const OP_CLEAR: u8 = 5;
 pub(super) const OP_CONFIGURE: u8 = 6;
 pub(super) const OP_INITIALIZE: u8 = 7;
+pub(super) const OP_RAISE: u8 = 8;
 
 pub(super) const MODE_EACH: u8 = 0;
 pub(super) const MODE_MULTI: u8 = 1;

@@ -6,7 +6,7 @@ use rmp::decode as msgpack;
 use super::codes::{
     CONDITION_ABSENT, CONDITION_ALWAYS, CONDITION_PRESENT, CONDITION_VERSION, EXPIRY_AFTER, EXPIRY_AT,
     EXPIRY_KEEP, EXPIRY_NEVER, FORMAT, MODE_ALL, MODE_EACH, MODE_MULTI, OP_ADD, OP_CLEAR, OP_CONFIGURE,
-    OP_DELETE, OP_EXPIRE, OP_INITIALIZE, OP_SET,
+    OP_DELETE, OP_EXPIRE, OP_INITIALIZE, OP_RAISE, OP_SET,
 };
 use crate::model::{
     Check, Command, Condition, Eviction, Expiry, Key, Level, LogEntry, Mode, Principal, Settings,
@@ -36,11 +36,11 @@ pub enum DecodeError {
 
 /// Decodes one entry. Keys and values share `bytes`.
 pub fn decode(bytes: &Bytes) -> Result<LogEntry, DecodeError> {
-    let mut input = Reader { bytes, offset: 0 };
+    let mut input = Reader { bytes, offset: 0, level: Level::FIRST };
     input.format()?;
     input.array_of(4, "an entry of 4 parts")?;
-    let level = input.uint("a level")?;
-    let level = Level(u16::try_from(level).map_err(|_| DecodeError::Unknown { what: "level", code: level })?);
+    let level = input.level()?;
+    input.level = level;
     let at = Timestamp(input.uint("a time")?);
     let touches = input.touches()?;
     let count = input.array("transactions")?;
@@ -55,6 +55,8 @@ pub fn decode(bytes: &Bytes) -> Result<LogEntry, DecodeError> {
 struct Reader<'a> {
     bytes: &'a Bytes,
     offset: usize,
+    /// That of the entry, which says what parts there are.
+    level: Level,
 }
 
 impl Reader<'_> {
@@ -176,9 +178,11 @@ impl Reader<'_> {
             OP_CLEAR => 1,
             OP_ADD => 3,
             OP_DELETE => 4,
-            OP_CONFIGURE => 5,
+            OP_RAISE => 2,
+            OP_CONFIGURE => 1 + self.settings_parts(),
             OP_EXPIRE => 6,
-            OP_SET | OP_INITIALIZE => 7,
+            OP_SET => 7,
+            OP_INITIALIZE => 3 + self.settings_parts(),
             code => return Err(unknown("operation", code)),
         };
         if parts != expected {
@@ -208,8 +212,18 @@ impl Reader<'_> {
                 let settings = self.settings()?.applied_to(Settings::default());
                 Command::Initialize { hash_seed: high << 64 | low, settings }
             }
+            OP_RAISE => Command::Raise(self.level()?),
             code => return Err(unknown("operation", code)),
         })
+    }
+
+    fn settings_parts(&self) -> usize {
+        if self.level >= Level::VOTERS { 5 } else { 4 }
+    }
+
+    fn level(&mut self) -> Result<Level, DecodeError> {
+        let level = self.uint("a level")?;
+        u16::try_from(level).map(Level).map_err(|_| DecodeError::Unknown { what: "level", code: level })
     }
 
     fn settings(&mut self) -> Result<SettingsChange, DecodeError> {
@@ -218,6 +232,7 @@ impl Reader<'_> {
             max_keys: self.optional("max_keys")?,
             eviction: self.eviction()?,
             max_value_bytes: self.optional("max_value_bytes")?,
+            voters: if self.level >= Level::VOTERS { self.optional("voters")? } else { None },
         })
     }
 

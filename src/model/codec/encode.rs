@@ -6,11 +6,11 @@ use rmp::encode as msgpack;
 use super::codes::{
     CONDITION_ABSENT, CONDITION_ALWAYS, CONDITION_PRESENT, CONDITION_VERSION, EXPIRY_AFTER, EXPIRY_AT,
     EXPIRY_KEEP, EXPIRY_NEVER, FORMAT, MODE_ALL, MODE_EACH, MODE_MULTI, OP_ADD, OP_CLEAR, OP_CONFIGURE,
-    OP_DELETE, OP_EXPIRE, OP_INITIALIZE, OP_SET,
+    OP_DELETE, OP_EXPIRE, OP_INITIALIZE, OP_RAISE, OP_SET,
 };
 use crate::model::{
-    Check, Command, Condition, Eviction, Expiry, LogEntry, Mode, Principal, Settings, SettingsChange, Touch,
-    Transaction,
+    Check, Command, Condition, Eviction, Expiry, Level, LogEntry, Mode, Principal, Settings, SettingsChange,
+    Touch, Transaction,
 };
 
 /// Writing to memory has no error to give.
@@ -21,7 +21,7 @@ const COMMAND_OVERHEAD: usize = 48;
 
 /// Encodes `entry`. One allocation, of about the size of the result.
 pub fn encode(entry: &LogEntry) -> Bytes {
-    let mut out = Writer(Vec::with_capacity(size_hint(entry)));
+    let mut out = Writer(Vec::with_capacity(size_hint(entry)), entry.level);
     out.0.push(FORMAT);
     out.array(4);
     out.uint(u64::from(entry.level.0));
@@ -43,8 +43,8 @@ fn size_hint(entry: &LogEntry) -> usize {
     32 + entry.touches.len() * 14 + transactions
 }
 
-/// Appends MessagePack to memory.
-struct Writer(Vec<u8>);
+/// Appends MessagePack to memory; the level says what parts there are.
+struct Writer(Vec<u8>, Level);
 
 impl Writer {
     fn array(&mut self, length: usize) {
@@ -134,8 +134,12 @@ impl Writer {
             }
             Command::Clear => self.operation(OP_CLEAR, 1),
             Command::Configure(change) => {
-                self.operation(OP_CONFIGURE, 5);
+                self.operation(OP_CONFIGURE, 1 + self.settings_parts());
                 self.settings(*change);
+            }
+            Command::Raise(level) => {
+                self.operation(OP_RAISE, 2);
+                self.uint(u64::from(level.0));
             }
             Command::Initialize { hash_seed, settings } => self.initialize(*hash_seed, *settings),
         }
@@ -147,10 +151,14 @@ impl Writer {
     }
 
     fn initialize(&mut self, hash_seed: u128, settings: Settings) {
-        self.operation(OP_INITIALIZE, 7);
+        self.operation(OP_INITIALIZE, 3 + self.settings_parts());
         self.uint((hash_seed >> 64) as u64);
         self.uint(hash_seed as u64);
         self.settings(settings.into());
+    }
+
+    fn settings_parts(&self) -> usize {
+        if self.1 >= Level::VOTERS { 5 } else { 4 }
     }
 
     fn settings(&mut self, change: SettingsChange) {
@@ -158,6 +166,9 @@ impl Writer {
         self.optional(change.max_keys);
         self.optional(change.eviction.map(eviction_code));
         self.optional(change.max_value_bytes);
+        if self.1 >= Level::VOTERS {
+            self.optional(change.voters);
+        }
     }
 }
 

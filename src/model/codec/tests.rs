@@ -37,12 +37,14 @@ fn eviction() -> impl Strategy<Value = Eviction> {
 }
 
 fn change() -> impl Strategy<Value = SettingsChange> {
-    (any::<Option<u64>>(), any::<Option<u64>>(), prop::option::of(eviction()), any::<Option<u64>>()).prop_map(
-        |(max_bytes, max_keys, eviction, max_value_bytes)| SettingsChange {
+    let numbers = [(); 4].map(|()| any::<Option<u64>>());
+    (numbers, prop::option::of(eviction())).prop_map(
+        |([max_bytes, max_keys, max_value_bytes, voters], eviction)| SettingsChange {
             max_bytes,
             max_keys,
             eviction,
             max_value_bytes,
+            voters,
         },
     )
 }
@@ -69,6 +71,7 @@ fn command() -> impl Strategy<Value = Command> {
             hash_seed,
             settings: change.applied_to(Settings::default()),
         }),
+        any::<u16>().prop_map(|level| Command::Raise(Level(level))),
     ]
 }
 
@@ -84,7 +87,8 @@ fn entry() -> impl Strategy<Value = LogEntry> {
     let touch = (any::<u32>(), any::<u64>())
         .prop_map(|(slot, version)| Touch { slot: Slot(slot), version: Version(version) });
     (
-        any::<u16>(),
+        // Below it, encoding leaves out what there is not yet.
+        Level::VOTERS.0..,
         any::<u64>(),
         prop::collection::vec(touch, 0..5),
         prop::collection::vec(transaction(), 0..4),
@@ -131,4 +135,19 @@ fn a_newer_format_is_named_unknown() {
 fn a_huge_count_is_refused_before_anything_is_allocated() {
     let bytes = Bytes::from_static(&[1, 0x94, 1, 1, 0x90, 0xdd, 0xff, 0xff, 0xff, 0xff]);
     assert!(matches!(decode(&bytes), Err(DecodeError::Malformed { .. })));
+}
+
+#[test]
+fn an_entry_of_a_lower_level_has_no_part_that_came_later() {
+    let change = SettingsChange { max_keys: Some(5), voters: Some(3), ..SettingsChange::default() };
+    let entry = |level| LogEntry {
+        level,
+        at: Timestamp(1),
+        touches: Vec::new(),
+        transactions: vec![Transaction::single(Command::Configure(change))],
+    };
+    let read = |level| decode(&encode(&entry(level))).expect("own encoding");
+    assert_eq!(read(Level::VOTERS), entry(Level::VOTERS));
+    let without = SettingsChange { voters: None, ..change };
+    assert_eq!(read(Level::FIRST).transactions[0].commands, [Command::Configure(without)]);
 }

@@ -25,6 +25,8 @@ fn options(disk: &Faulty) -> Options {
         peer: PeerConfig::default(),
         seed: Settings::default(),
         restore_from: None,
+        max_level: crate::model::Level::LATEST,
+        state_hash_every: 4_096,
         clock: Arc::new(SystemClock),
         disk: Arc::new(disk.clone()),
     }

@@ -8,8 +8,10 @@ use openraft::raft::{
 };
 
 use super::wire;
+use crate::raft::checkpoints::Checkpoint;
 use crate::raft::payload::{from_record, to_record};
 use crate::raft::types::{self, LogId, TypeConfig, Vote, from_wal, to_wal, vote_from_wal, vote_to_wal};
+use crate::store::StateHash;
 use crate::wal;
 
 /// A position in the log.
@@ -30,6 +32,17 @@ pub(crate) fn vote(vote: &Vote) -> wire::Vote {
 
 pub(crate) fn from_vote(vote: wire::Vote) -> Vote {
     vote_from_wal(wal::Vote { term: vote.term, node: vote.node, committed: vote.committed })
+}
+
+/// The hash of a member's state.
+pub(crate) fn checkpoint(said: wire::Checkpoint) -> Checkpoint {
+    let wire::Checkpoint { index, contents, order, globals } = said;
+    Checkpoint { index, hash: StateHash { contents, order, globals } }
+}
+
+/// The hash of this node's state.
+pub(crate) fn from_checkpoint(Checkpoint { index, hash }: Checkpoint) -> wire::Checkpoint {
+    wire::Checkpoint { index, contents: hash.contents, order: hash.order, globals: hash.globals }
 }
 
 /// A vote that is asked for.

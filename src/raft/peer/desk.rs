@@ -21,13 +21,14 @@ use super::network::said;
 use super::roster::Roster;
 use super::window::Window;
 use super::wire::{self, Ask, Envelope, Say};
-use crate::model::{Level, LogEntry, Slot, Timestamp, Touch, Version, codec};
+use crate::model::{LogEntry, Slot, Timestamp, Touch, Version, codec};
 use crate::raft::barrier::Barrier;
 use crate::raft::formation::Lobby;
 use crate::raft::leader::Route;
 use crate::raft::machine::Machine;
 use crate::raft::members::Members;
 use crate::raft::snapshots::Snapshots;
+use crate::raft::standing;
 use crate::raft::touches::Touches;
 use crate::raft::types::TypeConfig;
 use crate::wal::{Room, Wal};
@@ -81,7 +82,7 @@ impl Desk {
     /// The reception, if a message with this envelope may pass.
     fn admit(&self, envelope: &Envelope) -> Result<&Reception, Refusal> {
         let reception = self.member()?;
-        reception.roster.guard().check(envelope, Level::LATEST.0)?;
+        reception.roster.guard().check(envelope, reception.roster.max_level().0)?;
         Ok(reception)
     }
 
@@ -95,6 +96,12 @@ impl Desk {
                 promised.map(Say::Promised).map_err(|_| Refusal::Forming)
             }
             Ask::Join(join) => Ok(Say::Joined(self.member()?.members.join(join).await)),
+            Ask::Invite(invite) => {
+                self.lobby.invited(invite.member);
+                Ok(Say::Heard(wire::Heard {}))
+            }
+            // Who is a member no more must hear it, though nothing else of it is heard.
+            Ask::Standing(asked) => Ok(Say::Stands(standing::answer(&self.member()?.barrier, asked).await)),
             ask => self.admit(envelope)?.answer(envelope.from.node, ask).await,
         }
     }
@@ -150,7 +157,15 @@ impl Reception {
                 self.take_notes(&notes);
                 Say::Heard(wire::Heard {})
             }
-            Ask::Meet(_) | Ask::Promise(_) | Ask::Join(_) => return Err(Refusal::Malformed),
+            Ask::Administer(asked) => Say::Administered(self.members.administer_here(asked).await),
+            Ask::Survey(_) => Say::Surveyed(self.members.survey().await),
+            Ask::Diverged(told) => {
+                self.members.has_diverged(told.index);
+                Say::Heard(wire::Heard {})
+            }
+            Ask::Meet(_) | Ask::Promise(_) | Ask::Join(_) | Ask::Invite(_) | Ask::Standing(_) => {
+                return Err(Refusal::Malformed);
+            }
         })
     }
 
@@ -188,7 +203,8 @@ impl Reception {
         let response = self.raft.append_entries(request).await.map_err(|_| Refusal::Forming)?;
         let clocks = Some(said(self.barrier.time.clocks()));
         use openraft::raft::AppendEntriesResponse as Response;
-        let blank = wire::Appended { clocks, ..wire::Appended::default() };
+        let report = Some(self.members.report());
+        let blank = wire::Appended { clocks, report, ..wire::Appended::default() };
         Ok(match response {
             Response::Success => blank,
             Response::PartialSuccess(matching) => {

@@ -172,6 +172,11 @@ impl Guard {
         }
     }
 
+    /// A member has answered at its address: that process is the one.
+    pub(crate) fn answered(&self, node: u64, boot: u128) {
+        self.known.lock().processes.insert(node, (boot, Instant::now()));
+    }
+
     /// When a member was last heard, if ever.
     pub(crate) fn heard(&self, node: u64) -> Option<Instant> {
         self.known.lock().processes.get(&node).map(|(_, at)| *at)

@@ -7,19 +7,21 @@
 //!
 //! Messages are ours (`wire`), not openraft's structs: what travels is a format that a newer version must still understand.
 
+mod affairs;
 mod convert;
 mod desk;
 mod envelope;
 mod exchange;
 mod link;
 mod network;
+mod party;
 mod roster;
 mod secret;
 mod server;
 mod window;
 mod wire;
 
-pub(super) use convert::vote as wire_vote;
+pub(super) use convert::{checkpoint, from_checkpoint, vote as wire_vote};
 pub(super) use desk::{Desk, Reception};
 pub(super) use envelope::{Guard, Me};
 pub(super) use exchange::{AskStore, Forward, Parts, ReadAt};
@@ -28,4 +30,7 @@ pub(super) use network::{Peers, clocks};
 pub(super) use roster::{Roster, Way};
 pub(super) use secret::Secret;
 pub(super) use server::Listener;
-pub(super) use wire::{Ask, Confirm, Join, Joined, Meet, Met, Notes, Promise, Promised, ReadIndex, Say};
+pub(super) use wire::{
+    Administer, Administered, Ask, Confirm, Diverged, Invite, Join, Joined, Meet, Met, Notes, Promise,
+    Promised, ReadIndex, Report, Say, Standing, Stands, Survey, Surveyed, Surveyee, Task,
+};

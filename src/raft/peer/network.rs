@@ -154,7 +154,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let Say::Appended(appended) = self.ask(Ask::Append(append), option.hard_ttl()).await? else {
             return Err(nonsense());
         };
-        self.roster.answered(self.id);
+        self.roster.answered(self.id, appended.report.clone().unwrap_or_default());
         if let Some(said) = appended.clocks {
             self.time.heard(self.id, clocks(said));
         }

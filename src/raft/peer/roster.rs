@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 use super::envelope::{Guard, Me};
 use super::link::{CallError, Link};
 use super::secret::Secret;
-use super::wire::{Ask, Envelope, Say};
+use super::wire::{Ask, Envelope, Report, Say};
 use crate::model::Level;
 use crate::raft::types::{Member, StoredMembership};
 
@@ -20,11 +21,15 @@ pub(crate) struct Roster(Arc<Inner>);
 
 struct Inner {
     me: Me,
+    /// The highest level that this node understands.
+    max_level: Level,
+    /// The level in force.
+    level: Arc<AtomicU16>,
     secret: Arc<Secret>,
     guard: Arc<Guard>,
     members: Mutex<BTreeMap<u64, Known>>,
-    /// When each member last answered a heartbeat of this node.
-    answers: Mutex<BTreeMap<u64, Instant>>,
+    /// What each member last answered to a heartbeat of this node, and when.
+    answers: Mutex<BTreeMap<u64, (Instant, Report)>>,
 }
 
 struct Known {
@@ -57,13 +62,24 @@ impl Way {
 }
 
 impl Roster {
-    pub(crate) fn new(me: Me, secret: Arc<Secret>, guard: Arc<Guard>) -> Roster {
-        Roster(Arc::new(Inner { me, secret, guard, members: Mutex::default(), answers: Mutex::default() }))
+    pub(crate) fn new(
+        me: Me,
+        (max_level, level): (Level, Arc<AtomicU16>),
+        secret: Arc<Secret>,
+        guard: Arc<Guard>,
+    ) -> Roster {
+        let (members, answers) = (Mutex::default(), Mutex::default());
+        Roster(Arc::new(Inner { me, max_level, level, secret, guard, members, answers }))
     }
 
     /// Who this node is.
     pub(crate) fn me(&self) -> Me {
         self.0.me
+    }
+
+    /// The highest level that this node understands.
+    pub(crate) fn max_level(&self) -> Level {
+        self.0.max_level
     }
 
     /// Who may talk to this node.
@@ -72,18 +88,40 @@ impl Roster {
     }
 
     /// The secret that members share.
-    pub(crate) fn secret(&self) -> &Secret {
+    pub(crate) fn secret(&self) -> &Arc<Secret> {
         &self.0.secret
     }
 
     /// A member has answered a heartbeat.
-    pub(crate) fn answered(&self, id: u64) {
-        self.0.answers.lock().insert(id, Instant::now());
+    pub(crate) fn answered(&self, id: u64, report: Report) {
+        self.0.guard.answered(id, report.boot.into());
+        self.0.answers.lock().insert(id, (Instant::now(), report));
+    }
+
+    /// What a member said of itself with its last answer to a heartbeat.
+    pub(crate) fn report(&self, id: u64) -> Option<Report> {
+        self.0.answers.lock().get(&id).map(|(_, report)| report.clone())
+    }
+
+    /// Whether a member has answered a heartbeat in this time.
+    pub(crate) fn answered_within(&self, id: u64, time: Duration) -> bool {
+        self.0.answers.lock().get(&id).is_some_and(|(at, _)| at.elapsed() < time)
+    }
+
+    /// Forgets what members answered while this node led before.
+    pub(crate) fn forget_answers(&self) {
+        self.0.answers.lock().clear();
+    }
+
+    /// The ways to all other members.
+    pub(crate) fn others(&self) -> Vec<Way> {
+        let ids: Vec<u64> = self.0.members.lock().keys().copied().collect();
+        ids.into_iter().filter(|id| *id != self.0.me.node).filter_map(|id| self.way(id)).collect()
     }
 
     /// When a member last gave a sign of life, if ever: by a message of its own, or by an answer to a heartbeat.
     pub(crate) fn heard(&self, id: u64) -> Option<Instant> {
-        let answered = self.0.answers.lock().get(&id).copied();
+        let answered = self.0.answers.lock().get(&id).map(|(at, _)| *at);
         answered.max(self.0.guard.heard(id))
     }
 
@@ -121,7 +159,7 @@ impl Roster {
         let members = self.0.members.lock();
         let known = members.get(&id)?;
         let link = known.link.clone()?;
-        let envelope = self.0.me.to(id, known.member.incarnation, Level::LATEST.0);
+        let envelope = self.0.me.to(id, known.member.incarnation, self.0.level.load(Ordering::Acquire));
         Some(Way { envelope, link })
     }
 }

@@ -14,57 +14,11 @@
 
 use bytes::Bytes;
 
-/// 128 bits.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub(crate) struct Id {
-    #[prost(fixed64, tag = "1")]
-    high: u64,
-    #[prost(fixed64, tag = "2")]
-    low: u64,
-}
-
-impl From<u128> for Id {
-    fn from(id: u128) -> Id {
-        Id { high: (id >> 64) as u64, low: id as u64 }
-    }
-}
-
-impl From<Id> for u128 {
-    fn from(id: Id) -> u128 {
-        u128::from(id.high) << 64 | u128::from(id.low)
-    }
-}
-
-/// One end of a conversation.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub(crate) struct Party {
-    /// Its id in the cluster; 0 before it has one.
-    #[prost(uint64, tag = "1")]
-    pub(crate) node: u64,
-    /// Constant for the life of its data directory.
-    #[prost(message, required, tag = "2")]
-    pub(crate) incarnation: Id,
-}
-
-/// Who sends to whom.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-pub(crate) struct Envelope {
-    /// The cluster; 0 before there is one.
-    #[prost(message, required, tag = "1")]
-    pub(crate) cluster: Id,
-    #[prost(uint32, tag = "2")]
-    pub(crate) group: u32,
-    /// The level in force at the sender.
-    #[prost(uint32, tag = "3")]
-    pub(crate) level: u32,
-    #[prost(message, required, tag = "4")]
-    pub(crate) from: Party,
-    #[prost(message, required, tag = "5")]
-    pub(crate) to: Party,
-    /// Random for each process: tells a copied directory.
-    #[prost(message, required, tag = "6")]
-    pub(crate) boot: Id,
-}
+pub(crate) use super::affairs::{
+    Administer, Administered, Diverged, Invite, Join, Joined, Meet, Met, Promise, Promised, Standing, Stands,
+    Survey, Surveyed, Surveyee, Task,
+};
+pub(crate) use super::party::{Envelope, Id, Party};
 
 /// A position in the log.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -164,6 +118,45 @@ pub(crate) struct Appended {
     /// A part of the entries only is stored: up to `matching`.
     #[prost(bool, tag = "5")]
     pub(crate) partial: bool,
+    /// How the follower is; in answers to heartbeats.
+    #[prost(message, optional, tag = "6")]
+    pub(crate) report: Option<Report>,
+}
+
+/// What a member says of itself with each answer to a heartbeat.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Report {
+    /// Last entry in its store.
+    #[prost(uint64, tag = "1")]
+    pub(crate) applied: u64,
+    /// The highest level that it understands.
+    #[prost(uint32, tag = "2")]
+    pub(crate) max_level: u32,
+    /// Its process.
+    #[prost(message, required, tag = "3")]
+    pub(crate) boot: Id,
+    /// The hash of its state, where it last noted one.
+    #[prost(message, optional, tag = "4")]
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// It has asked whether it may stop.
+    #[prost(bool, tag = "5")]
+    pub(crate) asks_to_stop: bool,
+    /// It was told that it may.
+    #[prost(bool, tag = "6")]
+    pub(crate) may_stop: bool,
+}
+
+/// The hash of a member's state after an entry.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct Checkpoint {
+    #[prost(uint64, tag = "1")]
+    pub(crate) index: u64,
+    #[prost(fixed64, tag = "2")]
+    pub(crate) contents: u64,
+    #[prost(fixed64, tag = "3")]
+    pub(crate) order: u64,
+    #[prost(fixed64, tag = "4")]
+    pub(crate) globals: u64,
 }
 
 /// Is this still the leader for you?
@@ -241,90 +234,10 @@ pub(crate) struct Notes {
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Heard {}
 
-/// A node introduces itself to a seed and asks what that is.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Meet {
-    /// Its address for peers.
-    #[prost(string, tag = "1")]
-    pub(crate) name: String,
-    /// Its seeds, in order.
-    #[prost(string, repeated, tag = "2")]
-    pub(crate) seeds: Vec<String>,
-}
-
-/// The answer to a [`Meet`].
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Met {
-    /// The address for peers of who answers.
-    #[prost(string, tag = "1")]
-    pub(crate) name: String,
-    #[prost(string, repeated, tag = "2")]
-    pub(crate) seeds: Vec<String>,
-    /// The cluster it is a member of.
-    #[prost(message, optional, tag = "3")]
-    pub(crate) cluster: Option<Id>,
-    #[prost(message, required, tag = "4")]
-    pub(crate) incarnation: Id,
-}
-
-/// A seed that is going to create a cluster asks another for the promise to let no other one do so.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Promise {
-    /// The cluster to be.
-    #[prost(message, required, tag = "1")]
-    pub(crate) cluster: Id,
-    /// The creator's address for peers.
-    #[prost(string, tag = "2")]
-    pub(crate) creator: String,
-    #[prost(string, repeated, tag = "3")]
-    pub(crate) seeds: Vec<String>,
-}
-
-/// The answer to a [`Promise`].
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Promised {
-    #[prost(bool, tag = "1")]
-    pub(crate) granted: bool,
-    #[prost(message, required, tag = "2")]
-    pub(crate) incarnation: Id,
-    /// Why not.
-    #[prost(string, tag = "3")]
-    pub(crate) reason: String,
-}
-
-/// A node asks to be a member.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Join {
-    /// Its address for peers.
-    #[prost(string, tag = "1")]
-    pub(crate) name: String,
-    #[prost(message, required, tag = "2")]
-    pub(crate) incarnation: Id,
-    /// It is never to vote.
-    #[prost(bool, tag = "3")]
-    pub(crate) learner: bool,
-    /// It came to a member that did not lead, and is passed on once.
-    #[prost(bool, tag = "4")]
-    pub(crate) relayed: bool,
-}
-
-/// The answer to a [`Join`].
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Joined {
-    /// The cluster; without it, it was not admitted.
-    #[prost(message, optional, tag = "1")]
-    pub(crate) cluster: Option<Id>,
-    #[prost(uint64, tag = "2")]
-    pub(crate) node: u64,
-    /// Why not.
-    #[prost(string, tag = "3")]
-    pub(crate) reason: String,
-}
-
 /// One call.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Request {
-    #[prost(oneof = "Ask", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Ask", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     pub(crate) ask: Option<Ask>,
 }
 
@@ -351,12 +264,22 @@ pub(crate) enum Ask {
     Promise(Promise),
     #[prost(message, tag = "10")]
     Join(Join),
+    #[prost(message, tag = "11")]
+    Invite(Invite),
+    #[prost(message, tag = "12")]
+    Standing(Standing),
+    #[prost(message, tag = "13")]
+    Administer(Administer),
+    #[prost(message, tag = "14")]
+    Survey(Survey),
+    #[prost(message, tag = "15")]
+    Diverged(Diverged),
 }
 
 /// The answer to one call.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Response {
-    #[prost(oneof = "Say", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Say", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub(crate) say: Option<Say>,
 }
 
@@ -381,6 +304,12 @@ pub(crate) enum Say {
     Promised(Promised),
     #[prost(message, tag = "9")]
     Joined(Joined),
+    #[prost(message, tag = "10")]
+    Stands(Stands),
+    #[prost(message, tag = "11")]
+    Administered(Administered),
+    #[prost(message, tag = "12")]
+    Surveyed(Surveyed),
 }
 
 /// A piece of a snapshot. The first one tells how long the whole is, and whose it is.

@@ -5,7 +5,7 @@
 //!    0     8  89 'K' 'V' 'S' 'N' 'A' 'P' 0A
 //!    8     2  format: 1
 //!   10     2  level
-//!   12     4  length of what follows byte 20, both included: 196 and the membership
+//!   12     4  length of what follows byte 20: 196 and the membership, and from level 2 on 8 more
 //!   16     4  CRC-32C of bytes 0 to 16. Up to here the layout is the same in every format
 //!   20    16  cluster
 //!   36    24  last entry: index, term, leader
@@ -27,6 +27,7 @@
 //!  184    24  state hash: of contents, order, globals
 //!  208     4  length of the membership
 //!  212     -  membership
+//!    -     8  from level 2 on: setting voters
 //!    -     4  CRC-32C of everything before
 //! ```
 //!
@@ -48,7 +49,7 @@ pub(super) const PREFIX_BYTES: usize = 20;
 
 const MAGIC: [u8; 8] = *b"\x89KVSNAP\n";
 const FORMAT: u16 = 1;
-/// Length of what follows the prefix, without the membership.
+/// The same at level 1, without the membership.
 const BODY_BYTES: usize = 196;
 const CHECKSUM_BYTES: usize = 4;
 const INITIALIZED: u8 = 1;
@@ -74,7 +75,8 @@ impl Header {
         out.extend(MAGIC);
         out.extend(FORMAT.to_le_bytes());
         out.extend(globals.level.0.to_le_bytes());
-        out.extend(((BODY_BYTES + meta.membership.len()) as u32).to_le_bytes());
+        let body_bytes = body_bytes(globals.level) + meta.membership.len();
+        out.extend((body_bytes as u32).to_le_bytes());
         out.extend(crc32c::crc32c(&out).to_le_bytes());
         put_body(&mut out, meta, globals);
         let checksum = crc32c::crc32c(&out);
@@ -100,6 +102,14 @@ fn put_body(out: &mut Vec<u8>, meta: &Meta, globals: &Globals) {
     put(out, &[hash.contents, hash.order, hash.globals]);
     out.extend((meta.membership.len() as u32).to_le_bytes());
     out.extend_from_slice(&meta.membership);
+    if globals.level >= Level::VOTERS {
+        put(out, &[settings.voters]);
+    }
+}
+
+/// Length of what follows the prefix, without the membership.
+fn body_bytes(level: Level) -> usize {
+    if level >= Level::VOTERS { BODY_BYTES + 8 } else { BODY_BYTES }
 }
 
 fn code(eviction: Eviction) -> u8 {
@@ -137,11 +147,11 @@ impl Prefix {
         if Level(level) > Level::LATEST {
             return Err(Error::LevelTooHigh { file: file.to_owned(), found: Level(level) });
         }
-        let body_bytes = length as usize;
+        let (body_bytes, fixed) = (length as usize, body_bytes(Level(level)));
         if format != FORMAT {
             return Err(corrupt("its format is not known"));
         }
-        if !(BODY_BYTES..=BODY_BYTES + Meta::MAX_MEMBERSHIP_BYTES).contains(&body_bytes) {
+        if !(fixed..=fixed + Meta::MAX_MEMBERSHIP_BYTES).contains(&body_bytes) {
             return Err(corrupt("the length of the header is out of bounds"));
         }
         Ok(Prefix { body_bytes, bytes: *bytes, level: Level(level) })
@@ -173,6 +183,7 @@ impl Prefix {
         let state_hash = StateHash { contents: cursor.u64()?, order: cursor.u64()?, globals: cursor.u64()? };
         let length = cursor.u32()? as usize;
         let membership = Bytes::copy_from_slice(cursor.take(length)?);
+        let voters = if self.level >= Level::VOTERS { cursor.u64()? } else { 0 };
         if zero != 0 || flags & !(INITIALIZED | MEMBERSHIP_LOG) != 0 || !cursor.is_empty() {
             return None;
         }
@@ -181,7 +192,7 @@ impl Prefix {
             false if membership_log == NO_LOG_ID => None,
             false => return None,
         };
-        let settings = Settings { max_bytes, max_keys, eviction, max_value_bytes };
+        let settings = Settings { max_bytes, max_keys, eviction, max_value_bytes, voters };
         let (initialized, level) = (flags & INITIALIZED != 0, self.level);
         let meta = Meta { cluster, last_log, membership, membership_log };
         let globals = Globals {
@@ -223,7 +234,13 @@ mod tests {
         let membership = Bytes::from(vec![b'm'; membership]);
         let cluster = u128::from(next()) << 64 | 5;
         let meta = Meta { cluster, last_log, membership, membership_log };
-        let settings = Settings { max_bytes: next(), max_keys: next(), eviction, max_value_bytes: next() };
+        let settings = Settings {
+            max_bytes: next(),
+            max_keys: next(),
+            eviction,
+            max_value_bytes: next(),
+            voters: next(),
+        };
         let state_hash = StateHash { contents: next(), order: next(), globals: next() };
         let globals = Globals {
             now: Timestamp(next()),
@@ -247,7 +264,7 @@ mod tests {
         let (prefix, body) = bytes.split_first_chunk().expect("long enough");
         let prefix = Prefix::decode(prefix, file)?;
         assert!(
-            prefix.body_bytes <= BODY_BYTES + Meta::MAX_MEMBERSHIP_BYTES,
+            prefix.body_bytes <= body_bytes(Level::LATEST) + Meta::MAX_MEMBERSHIP_BYTES,
             "bounded before memory is taken"
         );
         let Some(body) = body.get(..prefix.body_bytes) else {

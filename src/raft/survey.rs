@@ -1,0 +1,230 @@
+//! What is known of the cluster as a whole: the leader's view of the members, and this node's own place.
+
+use std::sync::atomic::Ordering;
+
+use openraft::async_runtime::WatchReceiver;
+use tokio::time::{Duration, Instant};
+
+use super::affairs::matched;
+use super::checkpoints::{Checkpoint, Difference};
+use super::leader::Route;
+use super::members::Members;
+use super::peer::{self, Ask, Report, Say, Survey, Surveyed, Surveyee};
+use crate::model::{Level, NodeId};
+use crate::store::StateHash;
+
+/// How long the leader may take to tell.
+const SURVEYING: Duration = Duration::from_secs(1);
+
+/// How long a member that differs is told so.
+const TELLING: Duration = Duration::from_secs(1);
+
+/// The cluster, as the leader sees it where one is known.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Whether the leader said the following; else it is what this node knows by itself.
+    pub is_of_leader: bool,
+    /// Last entry of the leader's log.
+    pub last_log_index: u64,
+    /// Last committed entry.
+    pub commit_index: u64,
+    /// The highest level that this node understands.
+    pub max_level: Level,
+    /// The wanted number of voters; 0: all that may vote, the largest odd number of them.
+    pub wanted_voters: u64,
+    /// Where this node last noted the hash of its state, and the hash.
+    pub checkpoint: Option<(u64, StateHash)>,
+    /// Times that this node, as leader, found members whose states differ.
+    pub mismatches: u64,
+    /// Everybody, by id.
+    pub members: Vec<MemberStatus>,
+}
+
+/// A member, as the leader sees it.
+#[derive(Clone, Debug)]
+pub struct MemberStatus {
+    /// Its id.
+    pub node: NodeId,
+    /// Where peers reach it; empty if it listens to none.
+    pub name: String,
+    /// Whether it votes.
+    pub is_voter: bool,
+    /// Whether it is never to vote.
+    pub is_learner_by_role: bool,
+    /// For how long it gave no sign of life; `None`: it never did, or who tells does not know.
+    pub silent: Option<Duration>,
+    /// Last entry that it has, as far as the leader knows.
+    pub matched_index: Option<u64>,
+    /// Last entry in its store.
+    pub applied_index: Option<u64>,
+    /// The highest level that it understands.
+    pub max_level: Option<Level>,
+    /// The entry after which the hash of its state was last found right.
+    pub agreed_index: Option<u64>,
+    /// Its state is not that of the others.
+    pub has_diverged: bool,
+}
+
+impl Members {
+    /// What the leader knows of the members, for another node or for itself.
+    pub(super) async fn survey(&self) -> Surveyed {
+        let Ok(effective) = self.effective().await else { return Surveyed::default() };
+        let leads = self.leader.batcher.term().is_some();
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let last_index = metrics.last_log_index.unwrap_or(0);
+        let own = self.leader.node;
+        let tally = self.tally.lock();
+        let members = effective.nodes().map(|(id, member)| {
+            let (id, is_own) = (*id, *id == own);
+            let report = self.leader.roster.report(id).filter(|_| leads);
+            let silent = self.leader.roster.heard(id).map(|heard| heard.elapsed().as_millis() as u64);
+            Surveyee {
+                node: id,
+                name: member.advertise.clone(),
+                voter: effective.voter_ids().any(|voter| voter == id),
+                learner: member.learner,
+                silent_ms: if is_own { Some(0) } else { silent.filter(|_| leads) },
+                matched: if is_own { Some(last_index) } else { matched(&metrics, id) },
+                applied: match is_own {
+                    true => Some(self.replica.applied_index()),
+                    false => report.as_ref().map(|report| report.applied),
+                },
+                max_level: match is_own {
+                    true => Some(u32::from(self.leader.roster.max_level().0)),
+                    false => report.as_ref().map(|report| report.max_level),
+                },
+                compared: tally.agreed(id),
+                diverged: tally.is_wrong(id) || is_own && self.replica.diverged.load(Ordering::Relaxed),
+            }
+        });
+        let members = members.collect();
+        let commit_index = metrics.local_committed.as_ref().map_or(0, |id| id.index);
+        Surveyed { leads, last_index, commit_index, members }
+    }
+
+    /// What this node says of itself with each answer to a heartbeat.
+    pub(super) fn report(&self) -> Report {
+        Report {
+            applied: self.replica.applied_index(),
+            max_level: u32::from(self.leader.roster.max_level().0),
+            boot: self.leader.roster.me().boot.into(),
+            checkpoint: self.replica.checkpoints.newest().map(peer::from_checkpoint),
+            asks_to_stop: self.stopping.asks.load(Ordering::Relaxed),
+            may_stop: self.stopping.may.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The cluster as the leader sees it; as this node does, if no leader tells.
+    pub(super) async fn cluster(&self) -> Cluster {
+        let told = match self.leader.route() {
+            Some(Route::There(_, way)) => match way.call(Ask::Survey(Survey {}), SURVEYING).await {
+                Ok(Say::Surveyed(surveyed)) if surveyed.leads => Some(surveyed),
+                _ => None,
+            },
+            _ => None,
+        };
+        let surveyed = match told {
+            Some(surveyed) => surveyed,
+            None => self.survey().await,
+        };
+        let checkpoint = self.replica.checkpoints.newest();
+        Cluster {
+            is_of_leader: surveyed.leads,
+            last_log_index: surveyed.last_index,
+            commit_index: surveyed.commit_index,
+            max_level: self.leader.roster.max_level(),
+            wanted_voters: self.replica.store.read().settings().voters,
+            checkpoint: checkpoint.map(|Checkpoint { index, hash }| (index, hash)),
+            mismatches: self.mismatches.load(Ordering::Relaxed),
+            members: surveyed.members.into_iter().map(MemberStatus::from).collect(),
+        }
+    }
+
+    /// Compares the hashes of the members' states, as the leader.
+    pub(super) async fn compare_states(&self) {
+        let Ok(effective) = self.effective().await else { return };
+        let own = self.leader.node;
+        let difference = {
+            let mut tally = self.tally.lock();
+            for checkpoint in self.replica.checkpoints.all() {
+                tally.add(own, checkpoint);
+            }
+            for (id, _) in effective.nodes().filter(|(id, _)| **id != own) {
+                let report = self.leader.roster.report(*id);
+                if let Some(checkpoint) = report.and_then(|report| report.checkpoint) {
+                    tally.add(*id, peer::checkpoint(checkpoint));
+                }
+            }
+            tally.compare(&effective.voter_ids().collect())
+        };
+        let Some(Difference { index, wrong }) = difference else { return };
+        self.mismatches.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(index, ?wrong, "the states of members differ after the same entry");
+        for node in wrong.iter().filter(|node| **node != own) {
+            if let Some(way) = self.leader.roster.way(*node) {
+                // One that does not hear it now is told at the next difference.
+                let _ = way.call(Ask::Diverged(peer::Diverged { index }), TELLING).await;
+            }
+        }
+        if wrong.contains(&own) {
+            // Who is right leads on; nothing is read here from now on.
+            if let Err(error) = self.hand_over(None).await {
+                tracing::warn!(%error, "leadership could not be handed over");
+            }
+            self.has_diverged(index);
+        }
+    }
+
+    /// This node's state is not that of the majority: it serves nobody any more and does not stand for election.
+    pub(super) fn has_diverged(&self, index: u64) {
+        if !self.replica.diverged.swap(true, Ordering::SeqCst) {
+            self.raft.runtime_config().elect(false);
+            tracing::error!(
+                index,
+                "the state of this node is not that of the majority: it is out of service. Stop it and empty its data \
+                 directory; it then joins as a new member"
+            );
+        }
+    }
+
+    /// Raises the level by itself, if that is wanted and every member has understood a higher one for long enough.
+    pub(super) async fn auto_raise(&self) {
+        let Some(after) = self.config.level_auto_raise_after else { return };
+        let Ok(effective) = self.effective().await else { return };
+        let lowest = effective.nodes().map(|(id, _)| self.max_level(*id)).min().flatten();
+        let Some(level) = lowest.filter(|level| *level > self.replica.level()) else {
+            *self.raisable.lock() = None;
+            return;
+        };
+        let since = {
+            let mut raisable = self.raisable.lock();
+            match *raisable {
+                Some((known, since)) if known == level => since,
+                _ => raisable.insert((level, Instant::now())).1,
+            }
+        };
+        if since.elapsed() >= after {
+            let _turn = self.turn.lock().await;
+            if let Err(error) = self.raise(level, Instant::now() + SURVEYING).await {
+                tracing::warn!(%error, %level, "the level could not be raised");
+            }
+        }
+    }
+}
+
+impl From<Surveyee> for MemberStatus {
+    fn from(member: Surveyee) -> MemberStatus {
+        MemberStatus {
+            node: NodeId(member.node),
+            name: member.name,
+            is_voter: member.voter,
+            is_learner_by_role: member.learner,
+            silent: member.silent_ms.map(Duration::from_millis),
+            matched_index: member.matched,
+            applied_index: member.applied,
+            max_level: member.max_level.and_then(|level| u16::try_from(level).ok()).map(Level),
+            agreed_index: member.compared,
+            has_diverged: member.diverged,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Nodes that know one another by their ports.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::node::{Ended, Node, PROGRAM, eventually};
+
+/// Where some nodes are to be.
+pub(crate) struct Cluster {
+    directory: TempDir,
+    /// Where each of them listens to peers.
+    pub(crate) peers: Vec<SocketAddr>,
+    /// Who is in the list of seeds of all.
+    seeds: Vec<usize>,
+    settings: Vec<(String, String)>,
+}
+
+impl Cluster {
+    /// Places for `count` nodes, the first `seeds` of which are seeds.
+    pub(crate) fn of(count: usize, seeds: usize) -> Cluster {
+        let listeners: Vec<_> =
+            (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let peers = listeners.iter().map(|listener| listener.local_addr().expect("an address")).collect();
+        let directory = tempfile::tempdir().expect("a directory");
+        Cluster { directory, peers, seeds: (0..seeds).collect(), settings: Vec::new() }
+    }
+
+    /// With a setting for every node.
+    pub(crate) fn with(mut self, key: &str, value: &str) -> Cluster {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The data directory of node `n`.
+    pub(crate) fn path(&self, n: usize) -> PathBuf {
+        self.directory.path().join(n.to_string())
+    }
+
+    /// A directory beside those of the nodes.
+    pub(crate) fn directory_of(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Starts node `n`, which is there when this returns but may still wait for others.
+    pub(crate) fn begin(&self, n: usize) -> JoinHandle<Node> {
+        let trying = self.try_begin(n, &[]);
+        std::thread::spawn(move || trying.join().expect("no panic").expect("the node starts"))
+    }
+
+    /// Starts node `n` with further settings; it may refuse.
+    pub(crate) fn try_begin(&self, n: usize, further: &[(&str, &str)]) -> JoinHandle<Result<Node, Ended>> {
+        self.try_begin_in(self.path(n), self.peers[n], further)
+    }
+
+    /// Starts a node elsewhere.
+    pub(crate) fn try_begin_in(
+        &self,
+        path: PathBuf,
+        listen: SocketAddr,
+        further: &[(&str, &str)],
+    ) -> JoinHandle<Result<Node, Ended>> {
+        self.try_begin_as(Command::new(PROGRAM), path, listen, further)
+    }
+
+    fn try_begin_as(
+        &self,
+        command: Command,
+        path: PathBuf,
+        listen: SocketAddr,
+        further: &[(&str, &str)],
+    ) -> JoinHandle<Result<Node, Ended>> {
+        std::fs::create_dir_all(&path).expect("a directory");
+        let seeds: Vec<_> = self.seeds.iter().map(|seed| self.peers[*seed].to_string()).collect();
+        let mut settings = self.settings.clone();
+        settings.push(("peer.listen".into(), listen.to_string()));
+        settings.push(("cluster.seeds".into(), seeds.join(",")));
+        settings.extend(further.iter().map(|(key, value)| ((*key).into(), (*value).into())));
+        std::thread::spawn(move || {
+            let settings: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            Node::try_start(command, &path, &settings)
+        })
+    }
+
+    /// Starts node `n` with further variables of the environment.
+    pub(crate) fn try_begin_with(
+        &self,
+        n: usize,
+        variables: &[(&str, &str)],
+    ) -> JoinHandle<Result<Node, Ended>> {
+        let mut command = Command::new(PROGRAM);
+        command.envs(variables.iter().copied());
+        self.try_begin_as(command, self.path(n), self.peers[n], &[])
+    }
+
+    /// The place that none of `nodes` has.
+    pub(crate) fn place_of_missing(&self, nodes: &[Node]) -> usize {
+        let is_free = |n: &usize| nodes.iter().all(|node| node.directory() != self.path(*n));
+        (0..self.peers.len()).find(is_free).expect("one is missing")
+    }
+
+    /// Starts node `n` and waits until it serves.
+    pub(crate) fn start(&self, n: usize) -> Node {
+        self.begin(n).join().expect("it starts")
+    }
+
+    /// Starts all nodes at the same time and waits until they serve.
+    pub(crate) fn start_all(&self) -> Vec<Node> {
+        let starting: Vec<_> = (0..self.peers.len()).map(|n| self.begin(n)).collect();
+        starting.into_iter().map(|node| node.join().expect("it starts")).collect()
+    }
+}
+
+/// The cluster as a node tells it.
+pub(crate) fn cluster(node: &Node) -> Value {
+    node.get("/v1/cluster").json()
+}
+
+/// The member of the asked node.
+pub(crate) fn id(node: &Node) -> u64 {
+    cluster(node)["node"].as_u64().expect("an id")
+}
+
+/// The members as a node tells them: id, role, state.
+pub(crate) fn members(node: &Node) -> Vec<(u64, String, String)> {
+    let cluster = cluster(node);
+    let members = cluster["members"].as_array().expect("a list");
+    let text = |member: &Value, field: &str| member[field].as_str().unwrap_or_default().to_owned();
+    let told = |member: &Value| {
+        (member["node"].as_u64().expect("an id"), text(member, "role"), text(member, "state"))
+    };
+    members.iter().map(told).collect()
+}
+
+/// Which of the nodes leads, as it says itself.
+pub(crate) fn leader_of(nodes: &[Node]) -> usize {
+    eventually("a leader", || nodes.iter().position(|node| cluster(node)["role"] == "leader"))
+}
+
+/// Waits until a leader tells that so many members vote and all is well with every member.
+pub(crate) fn settled(node: &Node, voters: usize, members_in_all: usize) {
+    eventually("all members are well", || {
+        let members = members(node);
+        let votes = members.iter().filter(|(_, role, _)| role == "leader" || role == "voter").count();
+        let well = members.iter().all(|(_, _, state)| state == "ok");
+        (cluster(node)["told_by_leader"] == true
+            && well
+            && votes == voters
+            && members.len() == members_in_all)
+            .then_some(())
+    });
+}
+
+/// Writes on one node and reads on all of them.
+pub(crate) fn serves(nodes: &[Node], key: &str) {
+    for (n, node) in nodes.iter().enumerate() {
+        let path = format!("/v1/kv/{key}-{n}");
+        let written = node.put(&path, b"v");
+        assert!(matches!(written.status, 200 | 201), "written on node {n}: {written:?}");
+        for (m, other) in nodes.iter().enumerate() {
+            assert_eq!(other.get(&path).status, 200, "written on {n}, read on {m}");
+        }
+    }
+}

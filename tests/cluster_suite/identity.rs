@@ -1,0 +1,190 @@
+//! Goal: a data directory is one member, for ever; what is not that is refused, with the way out.
+
+use std::fs;
+use std::path::Path;
+
+use super::harness::{Cluster, cluster, id, leader_of, members, serves, settled};
+use crate::node::eventually;
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), &target).expect("a file")),
+        }
+    }
+}
+
+/// A node whose directory was emptied comes back under another id and takes the place of the one that it was.
+#[test]
+fn an_emptied_node_replaces_the_silent_one_of_its_name() {
+    let places = Cluster::of(3, 3).with("cluster.replace_after_s", "3");
+    let mut nodes = places.start_all();
+    let leader = leader_of(&nodes);
+    let wiped = (leader + 1) % 3;
+    let old = id(&nodes[wiped]);
+    serves(&nodes, "before");
+    nodes.remove(wiped).kill();
+    fs::remove_dir_all(places.path(wiped)).expect("it can be emptied");
+    let back = places.start(wiped);
+    let new = id(&back);
+    assert_ne!(new, old, "an id is never given out again");
+    nodes.push(back);
+    eventually("it takes the place", || {
+        let ids: Vec<u64> = members(&nodes[0]).into_iter().map(|(id, _, _)| id).collect();
+        (ids.contains(&new) && !ids.contains(&old)).then_some(())
+    });
+    settled(&nodes[0], 3, 3);
+    serves(&nodes, "after");
+    assert_eq!(nodes[2].get("/v1/kv/before-0").status, 200);
+}
+
+/// Two processes with the same identity: the second is not heard.
+#[test]
+fn a_copied_directory_is_refused() {
+    let places = Cluster::of(4, 3);
+    let mut nodes = vec![places.begin(0), places.begin(1), places.begin(2)];
+    let mut nodes: Vec<_> = nodes.drain(..).map(|node| node.join().expect("it starts")).collect();
+    let follower = (leader_of(&nodes) + 1) % 3;
+    // The copy is taken from a stopped node, as a careless backup would be.
+    nodes.remove(follower).terminate();
+    let twin = places.directory_of("twin");
+    copy(&places.path(follower), &twin);
+    let original = places.start(follower);
+    serves(&nodes, "before");
+    let twin = places.try_begin_in(twin, places.peers[3], &[("log.level", "info,kvorum::raft::peer=debug")]);
+    let twin = twin.join().expect("no panic");
+    match twin {
+        // It starts, but no member hears it: it is never ready, and the cluster does not notice.
+        Ok(twin) => {
+            serves(&nodes, "meanwhile");
+            let read = twin.get("/v1/kv/before-0");
+            assert_ne!(read.status, 200, "a copy must not serve linearizable reads: {read:?}");
+        }
+        Err(ended) => assert!(ended.said.contains("same data directory"), "{}", ended.said),
+    }
+    settled(&original, 3, 3);
+}
+
+/// A node that was taken out says so, ends with a status of its own, and does not come back.
+#[test]
+fn a_removed_node_ends_and_stays_out() {
+    let places = Cluster::of(3, 3);
+    let mut nodes = places.start_all();
+    let removed = (leader_of(&nodes) + 1) % 3;
+    let node = nodes.remove(removed);
+    let done = nodes[0].client(&["cluster", "remove", &id(&node).to_string()]);
+    assert!(done.status.success(), "{done:?}");
+    let ended = node.ended();
+    assert_eq!(ended.status, Some(80), "{}", ended.said);
+    assert!(ended.said.contains("it was removed"), "{}", ended.said);
+    let again = places.try_begin(removed, &[]).join().expect("no panic").err().expect("it stays out");
+    assert_eq!(again.status, Some(80), "{}", again.said);
+    assert!(again.said.contains("empty it"), "the way out is named: {}", again.said);
+    settled(&nodes[0], 2, 2);
+    serves(&nodes, "k");
+}
+
+/// A removed node that was down hears of it when it is started.
+#[test]
+fn a_node_that_was_removed_while_it_was_down_hears_of_it() {
+    let places = Cluster::of(3, 3);
+    let mut nodes = places.start_all();
+    let removed = (leader_of(&nodes) + 1) % 3;
+    let node = nodes.remove(removed);
+    let old = id(&node).to_string();
+    node.kill();
+    let done = nodes[0].client(&["cluster", "remove", &old]);
+    assert!(done.status.success(), "{done:?}");
+    let ended = match places.try_begin(removed, &[]).join().expect("no panic") {
+        Ok(node) => node.ended(),
+        Err(ended) => ended,
+    };
+    assert_eq!(ended.status, Some(80), "{}", ended.said);
+}
+
+/// A node that has left sets aside what it had and joins as a new member.
+#[test]
+fn a_node_that_has_left_joins_as_a_new_member() {
+    let places = Cluster::of(3, 3);
+    let mut nodes = places.start_all();
+    serves(&nodes, "before");
+    // The leader, which hands over first.
+    let leaving = leader_of(&nodes);
+    let node = nodes.remove(leaving);
+    let old = id(&node);
+    let left = node.client(&["cluster", "leave"]);
+    assert!(left.status.success(), "{left:?}");
+    assert_eq!(node.ended().status, Some(80));
+    settled(&nodes[0], 2, 2);
+    let back = places.start(leaving);
+    assert_ne!(id(&back), old);
+    nodes.push(back);
+    settled(&nodes[0], 3, 3);
+    serves(&nodes, "after");
+    assert_eq!(nodes[2].get("/v1/kv/before-0").status, 200);
+    let aside = fs::read_dir(places.path(leaving))
+        .expect("a directory")
+        .any(|entry| entry.expect("an entry").file_name().to_string_lossy().starts_with("retired-"));
+    assert!(aside, "nothing is deleted");
+}
+
+/// Without the secret nobody is heard, and nothing of a message is read.
+#[test]
+fn a_node_with_a_wrong_secret_is_not_admitted() {
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(secret.path(), "the right secret of this cluster\n").expect("it can be written");
+    let wrong = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(wrong.path(), "another secret, a wrong one\n").expect("it can be written");
+    let places = Cluster::of(2, 1).with("cluster.secret_file", &secret.path().display().to_string());
+    let first = places.start(0);
+    let stranger = places.try_begin(1, &[("cluster.secret_file", &wrong.path().display().to_string())]);
+    std::thread::park_timeout(std::time::Duration::from_secs(2));
+    assert!(!stranger.is_finished(), "it waits to be admitted");
+    assert_eq!(members(&first).len(), 1, "it is not");
+    // Both secrets are accepted while one is exchanged for the other, without a restart.
+    for (file, first, second) in [
+        (secret.path(), "the right secret of this cluster", "another secret, a wrong one"),
+        (wrong.path(), "another secret, a wrong one", "the right secret of this cluster"),
+    ] {
+        fs::write(file, format!("{first}\n{second}\n")).expect("it can be written");
+    }
+    let second = stranger.join().expect("no panic").expect("it starts");
+    settled(&second, 1, 2);
+}
+
+/// A node of another cluster is not taken for a member.
+#[test]
+fn a_node_of_another_cluster_is_refused() {
+    let (ours, theirs) = (Cluster::of(1, 1), Cluster::of(1, 1));
+    let (first, other) = (ours.start(0), theirs.start(0));
+    let added = first.client(&["cluster", "add", &theirs.peers[0].to_string()]);
+    assert_eq!(added.status.code(), Some(5), "{added:?}");
+    assert!(String::from_utf8_lossy(&added.stderr).contains("another cluster"), "{added:?}");
+    assert_ne!(cluster(&first)["cluster"], cluster(&other)["cluster"]);
+}
+
+/// A member may come back under another address.
+#[test]
+fn a_member_may_get_another_address() {
+    let places = Cluster::of(4, 3);
+    let starting = [places.begin(0), places.begin(1), places.begin(2)];
+    let mut nodes: Vec<_> = starting.into_iter().map(|node| node.join().expect("it starts")).collect();
+    let moved = (leader_of(&nodes) + 1) % 3;
+    let node = nodes.remove(moved);
+    let old = id(&node);
+    node.terminate();
+    let elsewhere = places.try_begin_in(places.path(moved), places.peers[3], &[]);
+    let back = elsewhere.join().expect("no panic").expect("it starts");
+    assert_eq!(id(&back), old);
+    let address = places.peers[3].to_string();
+    eventually("its address is noted", || {
+        let cluster = cluster(&nodes[0]);
+        let members = cluster["members"].as_array().expect("a list");
+        members.iter().any(|member| member["node"] == old && member["name"] == address.as_str()).then_some(())
+    });
+    settled(&nodes[0], 3, 3);
+}
