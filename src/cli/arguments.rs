@@ -82,6 +82,8 @@ pub(super) enum Command {
     Backup(Backup),
     /// Make a backup the beginning of a new cluster, in an empty data directory
     Restore(Restore),
+    /// Last resort when most voters are lost for good: make this node a cluster of its own
+    Recover(Recover),
     /// Ask whether the node is ready; for container health checks
     Healthcheck(Healthcheck),
     /// Check or show the configuration
@@ -335,6 +337,28 @@ pub(super) struct Restore {
     /// What becomes of times to live
     #[arg(long, value_enum, default_value_t)]
     pub(super) ttl: RestoredTtl,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Everything on the disk of this stopped node counts: writes that were never acknowledged may come to be, and acknowledged
+/// ones that only the lost nodes had are gone. The others must be emptied before they join again. What was in the directory
+/// is moved into one below it, and nothing is deleted.
+#[derive(Args, Debug)]
+pub(super) struct Recover {
+    /// Configuration file (TOML)
+    #[arg(short, long, value_name = "FILE", env = "KVORUM_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+    /// Directory of log and snapshots (data.dir)
+    #[arg(long, value_name = "DIR")]
+    pub(super) data_dir: Option<String>,
+    /// Any setting, as in --set wal.segment_bytes=16MiB; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub(super) yes: bool,
     /// Print JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -13,10 +13,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::arguments::{Backup, Restore, Settings};
+use super::arguments::{Backup, Recover, Restore, Settings};
 use super::client::{Call, Stream, stream};
 use super::exit::{Exit, Failure, of_open};
 use super::files::{about_snapshot, of_snapshot};
+use super::input;
 use super::output;
 use super::progress::Progress;
 use super::settings::loaded;
@@ -143,10 +144,41 @@ pub(super) fn restore(restore: &Restore) -> Result<Exit, Failure> {
             progress.at(done, of);
         });
     drop(progress);
+    tell(restored, &config.data_dir, *json)
+}
+
+/// Makes one of the few nodes that are left a cluster of its own.
+pub(super) fn recover(recover: &Recover) -> Result<Exit, Failure> {
+    let Recover { config, data_dir, set, yes, json } = recover;
+    let settings =
+        Settings { config: config.clone(), data_dir: data_dir.clone(), listen: None, set: set.clone() };
+    let config = loaded(&settings)?.config;
+    let directory = config.data_dir.display();
+    let question = format!(
+        "Make {directory} a new cluster of this node alone. Acknowledged writes that only other nodes have are lost, and they \
+         must be emptied before they join again."
+    );
+    if !*yes && !input::confirmed(&question, "to recover without being asked say --yes")? {
+        return Ok(Exit::Negative);
+    }
+    let mut progress = Progress::new("recover");
+    let recovered =
+        raft::recover(Arc::new(Real), &config.data_dir, config.wal, &SystemClock, &mut |done, of| {
+            progress.at(done, of);
+        });
+    drop(progress);
+    tell(recovered, &config.data_dir, *json)
+}
+
+fn tell(
+    restored: Result<raft::Restored, raft::OpenError>,
+    data_dir: &Path,
+    json: bool,
+) -> Result<Exit, Failure> {
     let restored = restored.map_err(|error| Failure::of(of_open(&error), &error))?;
-    let directory = config.data_dir.display().to_string();
+    let directory = data_dir.display().to_string();
     let cluster = format!("{:032x}", restored.cluster);
-    if *json {
+    if json {
         return output::line(
             &json!({
                 "data_dir": directory,

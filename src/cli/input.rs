@@ -1,6 +1,6 @@
 //! What commands read: standard input and files, as a whole and within bounds.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
 
 use super::exit::{Exit, Failure};
@@ -33,4 +33,18 @@ pub(super) fn file(path: &Path) -> Result<Vec<u8>, Failure> {
 
 fn too_long(what: &str) -> Failure {
     Failure::new(Exit::Refused, format!("{what} has more than {MAX_BYTES} bytes"))
+}
+
+/// Asks on a terminal. Elsewhere nobody can answer, and `otherwise` says what to do.
+#[expect(clippy::print_stderr, reason = "a question is no result")]
+pub(super) fn confirmed(question: &str, otherwise: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::new(Exit::Usage, otherwise));
+    }
+    eprint!("{question} Type yes: ");
+    let _ = io::stderr().flush();
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.map_err(|error| Failure::new(Exit::Io, format!("cannot read standard input: {error}")))?;
+    Ok(answer.trim() == "yes")
 }

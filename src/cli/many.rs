@@ -1,7 +1,6 @@
 //! `keys`, `clear`, `batch`.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde_json::{Value, json};
 
@@ -71,7 +70,8 @@ fn name(item: &Value) -> String {
 
 /// Removes every key.
 pub(super) fn clear(clear: &Clear) -> Result<Exit, Failure> {
-    if !clear.yes && !confirmed(&clear.server.url)? {
+    let question = format!("Remove every key of {}?", clear.server.url);
+    if !clear.yes && !input::confirmed(&question, "to remove every key without being asked say --yes")? {
         return Ok(Exit::Negative);
     }
     let query = vec![("confirm", "all".to_owned())];
@@ -81,19 +81,6 @@ pub(super) fn clear(clear: &Clear) -> Result<Exit, Failure> {
         return output::line(&cleared.to_string());
     }
     output::line(&format!("{} keys removed", cleared["keys"]))
-}
-
-#[expect(clippy::print_stderr, reason = "a question is no result")]
-fn confirmed(url: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(Failure::new(Exit::Usage, "to remove every key without being asked say --yes"));
-    }
-    eprint!("Remove every key of {url}? Type yes: ");
-    let _ = io::stderr().flush();
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    read.map_err(|error| Failure::new(Exit::Io, format!("cannot read standard input: {error}")))?;
-    Ok(answer.trim() == "yes")
 }
 
 /// Does several steps, or none.

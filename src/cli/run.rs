@@ -39,6 +39,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Some(Command::Bench(options)) => bench::run(&options),
         Some(Command::Backup(backup)) => backup::backup(&backup),
         Some(Command::Restore(restore)) => backup::restore(&restore),
+        Some(Command::Recover(recover)) => backup::recover(&recover),
         Some(Command::Healthcheck(check)) => node::healthcheck(&check),
         Some(Command::Config(config)) => settings::run(&config),
         Some(Command::Openapi) => output::print(&crate::http::document()),

@@ -193,9 +193,14 @@ impl Directory {
         self.read::<Format>(RESTORE).map(|mark| mark.is_some())
     }
 
+    /// Marks that a restore is under way: from now on no node starts here until it is finished.
+    pub(super) fn mark_restore(&self) -> Result<(), OpenError> {
+        self.write(RESTORE, &Format { format: FORMAT })
+    }
+
     /// Marks that a restore is under way, and removes what an earlier one or a first start has left.
     pub(super) fn begin_restore(&self) -> Result<(), OpenError> {
-        self.write(RESTORE, &Format { format: FORMAT })?;
+        self.mark_restore()?;
         for directory in [self.wal(), self.snapshots()] {
             for name in self.names(&directory)? {
                 let path = directory.join(name);

@@ -132,7 +132,8 @@ fn is_blank(directory: &Directory) -> Result<bool, OpenError> {
     Ok(directory.names(&directory.snapshots())?.is_empty() && directory.log_is_blank()?)
 }
 
-fn create(
+/// As [`restore`], in a locked directory without looking whether it is empty.
+pub(super) fn create(
     directory: &Directory,
     wal: wal::Config,
     clock: &dyn Clock,

@@ -17,6 +17,9 @@ const STAYING: [&str; 2] = ["lock", "history"];
 /// What the name of the directory begins with into which it is moved.
 const ASIDE: &str = "retired-";
 
+/// What all such names begin with.
+const ASIDES: [&str; 2] = [ASIDE, "lost-"];
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RetiredFile {
@@ -72,21 +75,37 @@ impl Directory {
         if reason != Retired::Left {
             return Err(OpenError::Retired(self.root().to_owned(), reason));
         }
-        let aside = self.root().join(format!("{ASIDE}{}-{}", mark.cluster, mark.node));
+        let aside = format!("{ASIDE}{}-{}", mark.cluster, mark.node);
+        // The mark last: until it is gone, a start that was cut off goes on here.
+        self.set_aside(&aside, &STAYING, Some(RETIRED))?;
+        tracing::info!(to = aside, "this node had left its cluster: what it had is set aside");
+        Ok(())
+    }
+
+    /// Moves everything but `staying`, and what was set aside before, into a directory below this one: `last` after all else is
+    /// durably there.
+    pub(super) fn set_aside(
+        &self,
+        name: &str,
+        staying: &[&str],
+        last: Option<&str>,
+    ) -> Result<(), OpenError> {
+        let aside = self.root().join(name);
         let io = |error| OpenError::io(&aside, error);
         self.disk().create_dir_all(&aside).map_err(io)?;
         let mut names = self.names(self.root())?;
-        names.retain(|name| !STAYING.contains(&name.as_str()) && !name.starts_with(ASIDE));
-        // The mark last: until it is gone, a start that was cut off goes on here.
-        names.sort_by_key(|name| name == RETIRED);
+        names.retain(|name| {
+            !staying.contains(&name.as_str()) && !ASIDES.iter().any(|aside| name.starts_with(aside))
+        });
+        names.sort_by_key(|name| Some(name.as_str()) == last);
+        let sync =
+            || self.disk().sync_dir(self.root()).and_then(|()| self.disk().sync_dir(&aside)).map_err(io);
         for name in &names {
-            if name == RETIRED {
-                self.disk().sync_dir(self.root()).and_then(|()| self.disk().sync_dir(&aside)).map_err(io)?;
+            if Some(name.as_str()) == last {
+                sync()?;
             }
             self.disk().rename(&self.root().join(name), &aside.join(name)).map_err(io)?;
         }
-        self.disk().sync_dir(self.root()).and_then(|()| self.disk().sync_dir(&aside)).map_err(io)?;
-        tracing::info!(to = %aside.display(), "this node had left its cluster: what it had is set aside");
-        Ok(())
+        sync()
     }
 }

@@ -9,7 +9,7 @@ use super::affairs::matched;
 use super::checkpoints::{Checkpoint, Difference};
 use super::leader::Route;
 use super::members::Members;
-use super::peer::{self, Ask, Report, Say, Survey, Surveyed, Surveyee};
+use super::peer::{self, Ask, Diverged, Report, Say, Survey, Surveyed, Surveyee};
 use crate::model::{Level, NodeId};
 use crate::store::StateHash;
 
@@ -94,7 +94,9 @@ impl Members {
                     false => report.as_ref().map(|report| report.max_level),
                 },
                 compared: tally.agreed(id),
-                diverged: tally.is_wrong(id) || is_own && self.replica.diverged.load(Ordering::Relaxed),
+                diverged: tally.is_wrong(id)
+                    || self.leader.roster.rolled_back(id).is_some()
+                    || is_own && self.replica.diverged.load(Ordering::Relaxed),
             }
         });
         let members = members.collect();
@@ -144,6 +146,11 @@ impl Members {
     pub(super) async fn compare_states(&self) {
         let Ok(effective) = self.effective().await else { return };
         let own = self.leader.node;
+        for (id, _) in effective.nodes() {
+            if let Some(index) = self.leader.roster.rolled_back(*id) {
+                self.tell(*id, Diverged { index, rolled_back: true }).await;
+            }
+        }
         let difference = {
             let mut tally = self.tally.lock();
             for checkpoint in self.replica.checkpoints.all() {
@@ -161,30 +168,40 @@ impl Members {
         self.mismatches.fetch_add(1, Ordering::Relaxed);
         tracing::error!(index, ?wrong, "the states of members differ after the same entry");
         for node in wrong.iter().filter(|node| **node != own) {
-            if let Some(way) = self.leader.roster.way(*node) {
-                // One that does not hear it now is told at the next difference.
-                let _ = way.call(Ask::Diverged(peer::Diverged { index }), TELLING).await;
-            }
+            self.tell(*node, Diverged { index, rolled_back: false }).await;
         }
         if wrong.contains(&own) {
             // Who is right leads on; nothing is read here from now on.
             if let Err(error) = self.hand_over(None).await {
                 tracing::warn!(%error, "leadership could not be handed over");
             }
-            self.has_diverged(index);
+            self.has_diverged(&Diverged { index, rolled_back: false });
         }
     }
 
-    /// This node's state is not that of the majority: it serves nobody any more and does not stand for election.
-    pub(super) fn has_diverged(&self, index: u64) {
-        if !self.replica.diverged.swap(true, Ordering::SeqCst) {
-            self.raft.runtime_config().elect(false);
-            tracing::error!(
-                index,
-                "the state of this node is not that of the majority: it is out of service. Stop it and empty its data \
-                 directory; it then joins as a new member"
-            );
+    async fn tell(&self, node: u64, what: Diverged) {
+        if let Some(way) = self.leader.roster.way(node) {
+            // One that does not hear it now is told again.
+            let _ = way.call(Ask::Diverged(what), TELLING).await;
         }
+    }
+
+    /// This node's state is not that of the majority, or its log not what it was: it serves nobody any more and does not stand
+    /// for election.
+    pub(super) fn has_diverged(&self, what: &Diverged) {
+        if self.replica.diverged.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.raft.runtime_config().elect(false);
+        let reason = match what.rolled_back {
+            true => "the data directory was rolled back: entries are missing that this node had acknowledged",
+            false => "the state of this node is not that of the majority",
+        };
+        tracing::error!(
+            index = what.index,
+            reason,
+            "out of service. Stop this node and empty its data directory; it then joins as a new member"
+        );
     }
 
     /// Raises the level by itself, if that is wanted and every member has understood a higher one for long enough.

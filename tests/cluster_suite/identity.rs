@@ -188,3 +188,37 @@ fn a_member_may_get_another_address() {
     });
     settled(&nodes[0], 3, 3);
 }
+
+/// A directory that is older than what it has acknowledged is noticed by the leader to whom it was.
+#[test]
+fn a_rolled_back_directory_is_out_of_service() {
+    let places = Cluster::of(3, 3);
+    let mut nodes = places.start_all();
+    settled(&nodes[0], 3, 3);
+    let follower = (leader_of(&nodes) + 1) % 3;
+    serves(&nodes, "before");
+    nodes.remove(follower).terminate();
+    let backup = places.directory_of("backup");
+    copy(&places.path(follower), &backup);
+    let node = places.start(follower);
+    serves(&nodes, "meanwhile");
+    eventually("it has all of it", || {
+        (node.get("/v1/kv/meanwhile-1?consistency=stale").status == 200).then_some(())
+    });
+    node.terminate();
+    fs::remove_dir_all(places.path(follower)).expect("it can be removed");
+    copy(&backup, &places.path(follower));
+    let mut back = places.start(follower);
+    let line = back.wait_for(
+        "out of service. Stop this node and empty its data directory; it then joins as a new member",
+    );
+    assert!(line["reason"].as_str().is_some_and(|reason| reason.contains("rolled back")), "{line}");
+    back.get("/v1/kv/before-0").problem(503, "unavailable");
+    let id = id(&back);
+    assert!(
+        members(&nodes[0]).contains(&(id, "voter".into(), "diverged".into())),
+        "{:?}",
+        members(&nodes[0])
+    );
+    serves(&nodes, "after");
+}

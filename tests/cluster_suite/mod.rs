@@ -7,5 +7,6 @@ mod identity;
 mod levels;
 mod load;
 mod membership;
+mod recovery;
 mod settings;
 mod traffic;

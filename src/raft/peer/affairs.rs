@@ -221,10 +221,13 @@ pub(crate) struct Surveyee {
     pub(crate) diverged: bool,
 }
 
-/// The leader says that the receiver's state is not that of the others.
+/// The leader says that the receiver is not what the others take it for.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Diverged {
     /// After this entry.
     #[prost(uint64, tag = "1")]
     pub(crate) index: u64,
+    /// It has lost what it had acknowledged up to there; else its state differs.
+    #[prost(bool, tag = "2")]
+    pub(crate) rolled_back: bool,
 }

@@ -160,7 +160,7 @@ impl Reception {
             Ask::Administer(asked) => Say::Administered(self.members.administer_here(asked).await),
             Ask::Survey(_) => Say::Surveyed(self.members.survey().await),
             Ask::Diverged(told) => {
-                self.members.has_diverged(told.index);
+                self.members.has_diverged(&told);
                 Say::Heard(wire::Heard {})
             }
             Ask::Meet(_) | Ask::Promise(_) | Ask::Join(_) | Ask::Invite(_) | Ask::Standing(_) => {

@@ -62,11 +62,13 @@ pub(crate) enum Refusal {
     Level,
     #[error("the node is not a member of a cluster yet")]
     Forming,
+    #[error("the member has lost what it had acknowledged")]
+    RolledBack,
 }
 
 impl Refusal {
     /// All, in the order of their codes.
-    const ALL: [Refusal; 10] = [
+    const ALL: [Refusal; 11] = [
         Refusal::Secret,
         Refusal::Malformed,
         Refusal::Cluster,
@@ -77,6 +79,7 @@ impl Refusal {
         Refusal::Copy,
         Refusal::Level,
         Refusal::Forming,
+        Refusal::RolledBack,
     ];
 
     /// The name in messages and metrics.
@@ -92,6 +95,7 @@ impl Refusal {
             Refusal::Copy => "copy",
             Refusal::Level => "level",
             Refusal::Forming => "forming",
+            Refusal::RolledBack => "rolled-back",
         }
     }
 

@@ -17,6 +17,7 @@ use openraft::type_config::alias::SnapshotOf;
 use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
 use super::convert;
+use super::envelope::Refusal;
 use super::link::CallError;
 use super::roster::{Roster, Way};
 use super::window::Window;
@@ -89,7 +90,39 @@ pub(crate) fn said(clocks: Clocks) -> wire::Clocks {
     wire::Clocks { estimate_ms: clocks.estimate.map(|at| at.0), wall_ms: clocks.wall.0 }
 }
 
+/// Sees that a member still has what it acknowledged. openraft would take one that has not for one that lags.
+struct Judge {
+    roster: Roster,
+    id: u64,
+}
+
+impl Judge {
+    fn acknowledged(&self, index: u64) {
+        self.roster.acknowledged(self.id, index);
+    }
+
+    /// The member does not have the entry at `index`.
+    fn check(&self, index: u64) -> Result<(), RPCError<TypeConfig>> {
+        match self.roster.lacks(self.id, index) {
+            None => Ok(()),
+            Some(acknowledged) => {
+                tracing::error!(
+                    member = self.id,
+                    acknowledged,
+                    "a member has lost entries that it had acknowledged: its data directory was rolled back. It is refused: \
+                     empty its directory, then it joins as a new member"
+                );
+                Err(failed(CallError::Refused(Refusal::RolledBack)))
+            }
+        }
+    }
+}
+
 impl Peer {
+    fn judge(&self) -> Judge {
+        Judge { roster: self.roster.clone(), id: self.id }
+    }
+
     fn way(&self) -> Result<&Way, Unreachable<TypeConfig>> {
         let unknown =
             || Unreachable::new(&AnyError::error(format!("no address is known of member {}", self.id)));
@@ -151,6 +184,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let stamp_ms = self.time.stamp().map(|at| at.0);
         let append = convert::append(&request, stamp_ms);
+        let request_prev = request.prev_log_id;
         let Say::Appended(appended) = self.ask(Ask::Append(append), option.hard_ttl()).await? else {
             return Err(nonsense());
         };
@@ -160,7 +194,12 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         }
         Ok(match convert::append_result(&appended) {
             Err(StreamAppendError::HigherVote(vote)) => AppendEntriesResponse::HigherVote(vote),
-            Err(StreamAppendError::Conflict(_)) => AppendEntriesResponse::Conflict,
+            // A heartbeat names the last entry that the member has acknowledged.
+            Err(StreamAppendError::Conflict(_)) => {
+                let known = request_prev.as_ref().map_or(0, |id| id.index);
+                self.judge().check(known)?;
+                AppendEntriesResponse::Conflict
+            }
             Ok(matching) if appended.partial => AppendEntriesResponse::PartialSuccess(matching),
             Ok(_) => AppendEntriesResponse::Success,
         })
@@ -185,6 +224,9 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         }
         Box::pin(async move {
             let way = self.way()?;
+            if self.roster.rolled_back(self.id).is_some() {
+                return Err(failed(CallError::Refused(Refusal::RolledBack)));
+            }
             let (window, time) = (Window::new(UNACKNOWLEDGED_BYTES), Arc::clone(&self.time));
             let sent = window.clone();
             let appends = input.then(move |request| {
@@ -196,10 +238,17 @@ impl RaftNetworkV2<TypeConfig> for Peer {
                 }
             });
             let answers = way.link().append(&way.envelope, appends).await.map_err(failed)?;
+            let peer = self.judge();
             let results = answers.map(move |answer| {
                 window.answered();
                 let appended = answer.map_err(|status| failed(CallError::Lost(status.message().into())))?;
-                Ok(convert::append_result(&appended))
+                let result = convert::append_result(&appended);
+                match &result {
+                    Ok(matching) => peer.acknowledged(matching.as_ref().map_or(0, |id| id.index)),
+                    Err(StreamAppendError::Conflict(conflict)) => peer.check(conflict.index)?,
+                    Err(StreamAppendError::HigherVote(_)) => {}
+                }
+                Ok(result)
             });
             Ok(results.boxed())
         })

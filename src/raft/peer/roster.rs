@@ -30,6 +30,14 @@ struct Inner {
     members: Mutex<BTreeMap<u64, Known>>,
     /// What each member last answered to a heartbeat of this node, and when.
     answers: Mutex<BTreeMap<u64, (Instant, Report)>>,
+    /// Up to where each member has acknowledged the log to this leader.
+    acknowledged: Mutex<BTreeMap<u64, Acknowledged>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Acknowledged {
+    index: u64,
+    is_rolled_back: bool,
 }
 
 struct Known {
@@ -68,8 +76,8 @@ impl Roster {
         secret: Arc<Secret>,
         guard: Arc<Guard>,
     ) -> Roster {
-        let (members, answers) = (Mutex::default(), Mutex::default());
-        Roster(Arc::new(Inner { me, max_level, level, secret, guard, members, answers }))
+        let (members, answers, acknowledged) = Default::default();
+        Roster(Arc::new(Inner { me, max_level, level, secret, guard, members, answers, acknowledged }))
     }
 
     /// Who this node is.
@@ -111,6 +119,29 @@ impl Roster {
     /// Forgets what members answered while this node led before.
     pub(crate) fn forget_answers(&self) {
         self.0.answers.lock().clear();
+        self.0.acknowledged.lock().clear();
+    }
+
+    /// A member has acknowledged the log to this leader up to `index`.
+    pub(crate) fn acknowledged(&self, id: u64, index: u64) {
+        let mut acknowledged = self.0.acknowledged.lock();
+        let known = acknowledged.entry(id).or_default();
+        known.index = known.index.max(index);
+    }
+
+    /// A member does not have the entry at `index`. Gives what it has acknowledged to this leader, if that reaches so far:
+    /// its disk, or its directory, has forgotten it.
+    pub(crate) fn lacks(&self, id: u64, index: u64) -> Option<u64> {
+        let mut acknowledged = self.0.acknowledged.lock();
+        let known = acknowledged.get_mut(&id).filter(|known| index <= known.index)?;
+        known.is_rolled_back = true;
+        Some(known.index)
+    }
+
+    /// Up to where a member had acknowledged the log to this leader, if it has lost some of that.
+    pub(crate) fn rolled_back(&self, id: u64) -> Option<u64> {
+        let acknowledged = self.0.acknowledged.lock();
+        acknowledged.get(&id).filter(|known| known.is_rolled_back).map(|known| known.index)
     }
 
     /// The ways to all other members.
