@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 
+from cluster import cluster, failover
 from rig import (
     MILLION,
     VALUE_BYTES,
@@ -266,6 +267,8 @@ COMPARISONS = {
     "scan": scan,
     "batch": batch,
     "client": client,
+    "cluster": cluster,
+    "failover": failover,
 }
 
 
@@ -275,6 +278,7 @@ def main():
     parser.add_argument("--keys", type=int, default=MILLION, help="keys to work with (default 1000000)")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions, of which the median counts (default 3)")
     parser.add_argument("--seconds", type=int, default=10, help="length of one wrk run (default 10)")
+    parser.add_argument("--kills", type=int, default=20, help="leaders that are killed (default 20)")
     parser.add_argument("--dir", help="where the servers keep their data (default: the system's temporary directory)")
     parser.add_argument("--kvorum", type=pathlib.Path, help="a kvorum binary (default: built from this checkout)")
     options = parser.parse_args()
