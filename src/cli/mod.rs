@@ -41,6 +41,7 @@ mod node;
 mod output;
 mod progress;
 mod run;
+mod secret;
 mod serve;
 mod settings;
 
