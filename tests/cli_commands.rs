@@ -227,3 +227,35 @@ fn wal_and_snapshot_tools() {
         assert!(String::from_utf8_lossy(&nothing.stderr).contains("there is no log here"), "{nothing:?}");
     }
 }
+
+/// Goal: a generated secret is one that nodes take, only its owner reads it, and a second run leaves it alone.
+#[test]
+fn a_secret_is_generated_once() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("secret");
+    let generate = || program(&["generate", "secret"]).arg(&file).output().expect("it runs");
+    let made = generate();
+    assert!(said(&made).1 == 0 && said(&made).0.ends_with("secret: a new secret\n"), "{made:?}");
+    let secret = std::fs::read_to_string(&file).expect("it is there");
+    assert!(secret.len() == 65 && secret.trim_end().bytes().all(|byte| byte.is_ascii_hexdigit()));
+    assert!(!said(&made).0.contains(secret.trim_end()), "it is not shown");
+    let mode = std::fs::metadata(&file).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let again = generate();
+    assert!(said(&again).1 == 0 && said(&again).0.contains("stays as it is"), "{again:?}");
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), secret);
+    assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 1, "nothing is left over");
+
+    let other = directory.path().join("other");
+    program(&["generate", "secret"]).arg(&other).output().expect("it runs");
+    assert_ne!(std::fs::read_to_string(&other).expect("it is there"), secret, "each is of its own");
+    let nowhere = program(&["generate", "secret", "/no/such/place"]).output().expect("it runs");
+    assert!(said(&nowhere).1 == 74 && complaint(&nowhere).contains("/no/such/place"), "{nowhere:?}");
+
+    let data = directory.path().join("data");
+    std::fs::create_dir(&data).expect("a directory");
+    let file = file.to_str().expect("UTF-8");
+    let node = Node::start_with(&data, &[("peer.listen", "127.0.0.1:0"), ("cluster.secret_file", file)]);
+    assert_eq!(node.put("/v1/kv/k", b"v").status, 201);
+}

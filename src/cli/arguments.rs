@@ -94,6 +94,8 @@ pub(super) enum Command {
     Wal(Wal),
     /// Take a snapshot on a node, or check a snapshot file
     Snapshot(Snapshot),
+    /// Make what a cluster needs before it is started
+    Generate(Generate),
     /// Print what makes a shell complete this command line
     Completions(Completions),
     /// Print the manual page, or write one for each command
@@ -403,6 +405,24 @@ pub(super) enum ConfigAction {
     Check(Settings),
     /// Print every setting, its value and where it stood
     Show(Settings),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Generate {
+    #[command(subcommand)]
+    pub(super) action: GenerateAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum GenerateAction {
+    /// Write a random secret for cluster.secret_file, unless the file is there already
+    Secret(SecretFile),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct SecretFile {
+    /// The file; only its owner can read it
+    pub(super) file: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -44,6 +44,7 @@ mod node;
 mod output;
 mod progress;
 mod run;
+mod secret;
 mod serve;
 mod server;
 mod settings;

@@ -4,7 +4,7 @@ use clap::Parser;
 
 use super::arguments::{Arguments, Command};
 use super::exit::{Exit, Failure};
-use super::{backup, bench, cluster, files, generate, keys, many, node, output, serve, settings};
+use super::{backup, bench, cluster, files, generate, keys, many, node, output, secret, serve, settings};
 
 /// Runs the command line of this process and says how it ended.
 #[expect(clippy::print_stderr, reason = "this is where the program says why it failed")]
@@ -45,6 +45,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Some(Command::Openapi) => output::print(&crate::http::document()),
         Some(Command::Wal(wal)) => files::wal(&wal),
         Some(Command::Snapshot(snapshot)) => files::snapshot(&snapshot),
+        Some(Command::Generate(generate)) => secret::generate(&generate),
         Some(Command::Completions(completions)) => generate::completions(&completions),
         Some(Command::Man(man)) => generate::man(&man),
     }

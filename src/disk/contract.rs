@@ -14,6 +14,10 @@ pub const SECTOR: usize = 512;
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Creates a file that must not exist yet, for reading and writing.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// As [`Disk::create`], for what no other user of the machine may read; a disk without users has no such difference.
+    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.create(path)
+    }
     /// Opens a file that exists, for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Opens a file that exists, for reading only.

@@ -23,4 +23,4 @@ mod replace;
 pub use contract::{Disk, File, Lock, LockError, SECTOR, Space, is_full};
 pub use faulty::{Fault, Faulty, Operation};
 pub use real::Real;
-pub use replace::{TEMPORARY, replace};
+pub use replace::{TEMPORARY, replace, replace_private};

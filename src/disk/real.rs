@@ -7,7 +7,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +19,9 @@ use super::contract::{Disk, File, Lock, LockError, Space};
 /// Zeros are written in pieces of this many bytes where a file system cannot reserve blocks.
 const ZEROS: usize = 1 << 20;
 
+/// Mode of a file that only its owner reads and writes.
+const OWNER_ONLY: u32 = 0o600;
+
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Real;
@@ -29,6 +32,11 @@ struct Handle(fs::File);
 impl Disk for Real {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = fs::File::options().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(Handle(file)))
+    }
+
+    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = fs::File::options().read(true).write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
         Ok(Arc::new(Handle(file)))
     }
 

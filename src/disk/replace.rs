@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::contract::Disk;
+use super::contract::{Disk, File};
 
 /// What the temporary name of a file being replaced ends with. Such a file is a leftover of a crash and may
 /// be removed.
@@ -19,11 +20,25 @@ pub const TEMPORARY: &str = ".tmp";
 /// # Errors
 /// The first operation that failed. The file under its own name is whole in every case.
 pub fn replace(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    put(disk, dir, name, bytes, &|path| disk.create(path))
+}
+
+/// As [`replace`], with a file that no other user of the machine may read.
+///
+/// # Errors
+/// As those of [`replace`].
+pub fn replace_private(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    put(disk, dir, name, bytes, &|path| disk.create_private(path))
+}
+
+type Create<'a> = dyn Fn(&Path) -> io::Result<Arc<dyn File>> + 'a;
+
+fn put(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8], create: &Create<'_>) -> io::Result<()> {
     let temporary = dir.join(format!("{name}{TEMPORARY}"));
     if disk.exists(&temporary)? {
         disk.remove(&temporary)?;
     }
-    let file = disk.create(&temporary)?;
+    let file = create(&temporary)?;
     file.write_at(0, bytes)?;
     file.sync_all()?;
     disk.rename(&temporary, &dir.join(name))?;

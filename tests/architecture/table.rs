@@ -63,7 +63,7 @@ pub(crate) const HOMES: &[Home] = &[
     Home { name: "config", places: &["config/"] },
     Home { name: "crc32c", places: &["wal/", "raft/"] },
     Home { name: "futures_util", places: ANYWHERE },
-    Home { name: "getrandom", places: &["app.rs", "auth/", "raft/", "service/", "wal/"] },
+    Home { name: "getrandom", places: &["app.rs", "auth/", "cli/", "raft/", "service/", "wal/"] },
     Home { name: "hdrhistogram", places: &["cli/"] },
     Home { name: "http_body_util", places: &["http/"] },
     Home { name: "httparse", places: &["cli/"] },
