@@ -165,3 +165,19 @@ fn described(state: &State) -> String {
     let known = if state.exact { "version" } else { "a version from" };
     format!("{value} ({known} {})", state.revision)
 }
+
+/// How many operations ended how.
+pub(crate) fn summary(history: &History) -> String {
+    let count = |wanted: fn(&Outcome) -> bool| {
+        history.records.iter().filter(|record| wanted(&record.outcome)).count()
+    };
+    let changed = count(|outcome| matches!(outcome, Outcome::Done(answer) if answer.is_change()));
+    let unmet = count(|outcome| matches!(outcome, Outcome::Done(Answer::Unmet { .. })));
+    let done = count(|outcome| matches!(outcome, Outcome::Done(_)));
+    let (no, unknown) =
+        (count(|o| matches!(o, Outcome::NotApplied)), count(|o| matches!(o, Outcome::Unknown)));
+    let total = history.records.len();
+    format!(
+        "{total} operations: {done} answered ({changed} changes, {unmet} unmet conditions), {no} not applied, {unknown} unknown"
+    )
+}
