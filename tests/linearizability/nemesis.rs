@@ -12,8 +12,14 @@ use super::client::Addresses;
 use super::register::Random;
 use crate::node::{Node, eventually};
 
-/// Settings that make outcomes of every kind likely: an election takes about as long as a request may.
-const SETTINGS: [(&str, &str); 1] = [("http.request_timeout_ms", "800")];
+/// Settings that make much happen in little time: an election takes about as long as a request may, and who was away for
+/// a few seconds finds no log any more but a snapshot.
+const SETTINGS: [(&str, &str); 4] = [
+    ("http.request_timeout_ms", "800"),
+    ("wal.segment_bytes", "8KiB"),
+    ("wal.keep_bytes", "0"),
+    ("snapshot.every_entries", "20"),
+];
 
 /// What is done to the cluster.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +28,8 @@ pub(crate) enum Fault {
     KillLeader(Duration),
     /// The same with another node.
     KillFollower(Duration),
+    /// A follower is killed, and away until the log that it needs is gone.
+    LeaveBehind,
     /// The leader is stopped as a debugger would, and goes on after a while.
     StopLeader(Duration),
     /// The same with another node.
@@ -39,7 +47,7 @@ pub(crate) enum Fault {
 impl Fault {
     pub(crate) fn random(random: &mut Random) -> Fault {
         let short = Duration::from_millis(50 + random.below(2_000));
-        match random.below(16) {
+        match random.below(18) {
             0..=2 => Fault::KillLeader(short),
             3 => Fault::KillFollower(short),
             4..=7 => Fault::StopLeader(short),
@@ -47,6 +55,7 @@ impl Fault {
             9 | 10 => Fault::EndLeader(short),
             11 => Fault::KillAll,
             12 | 13 => Fault::Flap,
+            14 | 15 => Fault::LeaveBehind,
             _ => Fault::StopLeaderKillFollower(short),
         }
     }
@@ -123,6 +132,7 @@ impl Cluster {
         match fault {
             Fault::KillLeader(away) => self.kill(&[leader], away),
             Fault::KillFollower(away) => self.kill(&[follower], away),
+            Fault::LeaveBehind => self.kill(&[follower], Duration::from_secs(4)),
             Fault::StopLeader(away) => self.stop(leader, away),
             Fault::StopFollower(away) => self.stop(follower, away),
             Fault::EndLeader(away) => {
