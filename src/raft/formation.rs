@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::OpenError;
 use super::identity::{Directory, Given};
 use super::peer::{Ask, CallError, Join, Joined, Link, Me, Meet, Met, Promise, Promised, Say, Secret};
+use super::transport::Transport;
 use super::types::Member;
 use crate::model::Level;
 use crate::wal;
@@ -126,6 +127,7 @@ pub(super) struct Formation {
     pub(super) lobby: Arc<Lobby>,
     pub(super) secret: Arc<Secret>,
     pub(super) boot: u128,
+    pub(super) transport: Option<Arc<dyn Transport>>,
 }
 
 /// A seed that answered.
@@ -145,7 +147,9 @@ impl Formation {
             .seeds
             .iter()
             .filter(|seed| **seed != name.advertise)
-            .filter_map(|seed| Some((seed, Link::new(seed, Arc::clone(&self.secret)).ok()?)))
+            .filter_map(|seed| {
+                Some((seed, Link::new(seed, Arc::clone(&self.secret), self.transport.as_ref()).ok()?))
+            })
             .collect();
         let mut report = Instant::now();
         loop {

@@ -46,6 +46,7 @@ pub mod snapshot;
 mod snapshots;
 mod status;
 mod touches;
+mod transport;
 mod types;
 
 pub use backup::Backup;
@@ -57,6 +58,7 @@ pub use proposal::Reply;
 pub use removals::{Gone, Removals};
 pub use restore::{Lifetimes, Restore, Restored, restore};
 pub use status::{Compaction, Status, StoreStatus, Taken};
+pub use transport::{Connection, Transport};
 
 #[cfg(test)]
 mod tests;

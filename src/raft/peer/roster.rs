@@ -12,6 +12,7 @@ use super::link::{CallError, Link};
 use super::secret::Secret;
 use super::wire::{Ask, Envelope, Say};
 use crate::model::Level;
+use crate::raft::transport::Transport;
 use crate::raft::types::{Member, StoredMembership};
 
 /// The members that this node knows, and connections to them. Cheap to clone; clones are the same.
@@ -21,6 +22,7 @@ pub(crate) struct Roster(Arc<Inner>);
 struct Inner {
     me: Me,
     secret: Arc<Secret>,
+    transport: Option<Arc<dyn Transport>>,
     guard: Arc<Guard>,
     members: Mutex<BTreeMap<u64, Known>>,
     /// When each member last answered a heartbeat of this node.
@@ -57,8 +59,14 @@ impl Way {
 }
 
 impl Roster {
-    pub(crate) fn new(me: Me, secret: Arc<Secret>, guard: Arc<Guard>) -> Roster {
-        Roster(Arc::new(Inner { me, secret, guard, members: Mutex::default(), answers: Mutex::default() }))
+    pub(crate) fn new(
+        me: Me,
+        secret: Arc<Secret>,
+        transport: Option<Arc<dyn Transport>>,
+        guard: Arc<Guard>,
+    ) -> Roster {
+        let (members, answers) = (Mutex::default(), Mutex::default());
+        Roster(Arc::new(Inner { me, secret, transport, guard, members, answers }))
     }
 
     /// Who this node is.
@@ -102,7 +110,7 @@ impl Roster {
         if members.get(&id).is_some_and(|known| known.member == *member) {
             return;
         }
-        let link = Link::new(&member.advertise, Arc::clone(&self.0.secret));
+        let link = Link::new(&member.advertise, Arc::clone(&self.0.secret), self.0.transport.as_ref());
         let link =
             link.inspect_err(|error| tracing::warn!(node = id, %error, "a member has no address")).ok();
         members.insert(id, Known { member: member.clone(), link });
