@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kvorum::model::{Answer, Command, Condition, Expiry, Key, Outcome, Query, Transaction, Ttl, Version};
-use kvorum::raft::{Consistency, Node, ReadError, WriteError};
+use kvorum::raft::{Consistency, Node, Read, ReadError, WriteError};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -102,6 +102,35 @@ impl Client {
         Some(told)
     }
 
+    /// Reads many keys at once.
+    pub(crate) async fn look(&mut self, at: usize, keys: Vec<String>, patience: Duration) {
+        let Some((node, _)) = self.hosts.get(at).and_then(|host| host.node()) else { return };
+        let queries =
+            keys.iter().map(|key| Query::Get(Key::new(key.clone()).expect("a short key"))).collect();
+        let begin = self.history.moment();
+        let read =
+            node.read(&Query::Many(queries), Consistency::Linearizable, Instant::now() + patience).await;
+        let end = self.history.moment();
+        let (answers, now_ms) = match read {
+            Ok(Read { answer: Answer::Many(answers), now }) => (answers, now.0),
+            other => {
+                self.history.wrong("lives again", format!("everything is read at host {at}: {other:?}"));
+                return;
+            }
+        };
+        for (key, answer) in keys.into_iter().zip(answers) {
+            self.history.push(Op {
+                client: self.number,
+                host: at,
+                key,
+                ask: Ask::Get { lease: false },
+                told: Told::Found { value: found(answer), now_ms },
+                span: (begin.0, end.0),
+                times: (begin.1, end.1),
+            });
+        }
+    }
+
     /// Looks at a key that was lent until it must be gone.
     fn follow(&mut self, key: String, value: u64) {
         let random = self.random.fork(value);
@@ -157,17 +186,19 @@ async fn perform(node: &Node, key: &str, ask: &Ask, deadline: Instant) -> Told {
     }
 }
 
+/// The value and its version.
+fn found(answer: Answer) -> Option<(i64, u64)> {
+    let Answer::Value(found) = answer else { panic!("a value was asked for") };
+    found.map(|found| {
+        let text = std::str::from_utf8(&found.value).expect("digits");
+        (text.parse().expect("a number"), found.version.0)
+    })
+}
+
 async fn read(node: &Node, key: Key, lease: bool, deadline: Instant) -> Told {
     let consistency = if lease { Consistency::Lease } else { Consistency::Linearizable };
     match node.read(&Query::Get(key), consistency, deadline).await {
-        Ok(read) => {
-            let Answer::Value(found) = read.answer else { panic!("a value was asked for") };
-            let value = found.map(|found| {
-                let text = std::str::from_utf8(&found.value).expect("digits");
-                (text.parse().expect("a number"), found.version.0)
-            });
-            Told::Found { value, now_ms: read.now.0 }
-        }
+        Ok(read) => Told::Found { value: found(read.answer), now_ms: read.now.0 },
         Err(ReadError::NoLeader | ReadError::Timeout | ReadError::Unavailable | ReadError::Overloaded) => {
             Told::Not
         }

@@ -49,10 +49,8 @@ impl Threads {
     /// Returns when all threads sleep. Called when the runtime has nothing to do.
     pub(crate) fn settle(&self) {
         let mut threads = self.0.lock();
-        // One may have woken another after that was looked at: twice in a row must be quiet.
-        let mut quiet = 0;
-        while quiet < 2 {
-            let mut any_awake = false;
+        let mut any_awake = true;
+        while std::mem::take(&mut any_awake) {
             threads.retain(|_, stat| match state(stat) {
                 Some(b'S') => true,
                 Some(b'Z' | b'X') | None => false,
@@ -62,10 +60,7 @@ impl Threads {
                 }
             });
             if any_awake {
-                quiet = 0;
                 std::thread::yield_now();
-            } else {
-                quiet += 1;
             }
         }
     }
