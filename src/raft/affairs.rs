@@ -5,7 +5,6 @@
 //! already so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use openraft::ChangeMembers;
@@ -16,7 +15,7 @@ use tokio::time::{Duration, Instant};
 use super::ClusterError;
 use super::leader::Route;
 use super::members::{Members, has_caught_up};
-use super::peer::{Administer, Administered, Ask, CallError, Invite, Join, Link, Meet, Say, Task};
+use super::peer::{Administer, Administered, Ask, CallError, Invite, Join, Meet, Say, Task};
 use super::types::{StoredMembership, TypeConfig};
 use crate::model::{Command, Level, Transaction};
 
@@ -89,8 +88,7 @@ impl Members {
             return Err(refused("this node listens to no peers: set peer.listen first".into()));
         }
         let roster = &self.leader.roster;
-        let link =
-            Link::new(address, Arc::clone(roster.secret())).map_err(|error| refused(error.to_string()))?;
+        let link = roster.link_to(address).map_err(|error| refused(error.to_string()))?;
         let envelope = roster.me().to(0, 0, self.replica.level().0);
         let meet = Ask::Meet(Meet { name: self.config.advertise.clone(), seeds: Vec::new() });
         let met = match link.call(&envelope, meet, MEETING).await {

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::OpenError;
 use super::identity::{Directory, Given};
 use super::peer::{Ask, CallError, Join, Joined, Link, Me, Meet, Met, Promise, Promised, Say, Secret};
+use super::transport::Transport;
 use super::types::Member;
 use crate::model::Level;
 use crate::wal;
@@ -142,6 +143,7 @@ pub(super) struct Formation {
     pub(super) lobby: Arc<Lobby>,
     pub(super) secret: Arc<Secret>,
     pub(super) boot: u128,
+    pub(super) transport: Option<Arc<dyn Transport>>,
 }
 
 /// A seed that answered.
@@ -161,7 +163,7 @@ impl Formation {
             .seeds
             .iter()
             .filter(|seed| **seed != name.advertise)
-            .filter_map(|seed| Some((seed, Link::new(seed, Arc::clone(&self.secret)).ok()?)))
+            .filter_map(|seed| Some((seed, self.link(seed)?)))
             .collect();
         let mut report = Instant::now();
         loop {
@@ -178,11 +180,15 @@ impl Formation {
         }
     }
 
+    fn link(&self, address: &str) -> Option<Link> {
+        Link::new(address, Arc::clone(&self.secret), self.transport.as_ref()).ok()
+    }
+
     /// One step; what is missing, if it did not lead into a cluster.
     async fn proceed(&self, met: &BTreeMap<&String, Seed>) -> Result<Result<Formed, String>, OpenError> {
         let name = &self.lobby.name;
         let invited_by = self.lobby.invited_by.lock().clone();
-        if let Some(link) = invited_by.and_then(|member| Link::new(&member, Arc::clone(&self.secret)).ok()) {
+        if let Some(link) = invited_by.and_then(|member| self.link(&member)) {
             match self.join(&link).await {
                 Ok(identity) => return Ok(Ok(Formed { identity })),
                 Err(reason) => tracing::debug!(reason, "invited and not admitted"),

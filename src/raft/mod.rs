@@ -55,6 +55,7 @@ mod status;
 mod stopping;
 mod survey;
 mod touches;
+mod transport;
 mod types;
 
 pub use backup::Backup;
@@ -68,6 +69,7 @@ pub use removals::{Gone, Removals};
 pub use restore::{Lifetimes, Restore, Restored, restore};
 pub use status::{Compaction, Status, StoreStatus, Taken};
 pub use survey::{Cluster, MemberStatus};
+pub use transport::{Connection, Transport};
 
 #[cfg(test)]
 mod tests;

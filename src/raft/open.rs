@@ -36,6 +36,7 @@ use super::recovery::{Claimed, Recovered, Recovery, claim, recover};
 use super::replica::Replica;
 use super::snapshots::Snapshots;
 use super::touches::Touches;
+use super::transport::Transport;
 use super::types::TypeConfig;
 use super::{OpenError, config};
 use crate::model::Level;
@@ -52,6 +53,7 @@ struct Meeting {
     lobby: Arc<Lobby>,
     boot: u128,
     advertise: String,
+    transport: Option<Arc<dyn Transport>>,
     tasks: Tasks,
 }
 
@@ -63,15 +65,26 @@ impl Node {
     /// # Errors
     /// See [`OpenError`]. A refusal changes neither log nor snapshots.
     pub async fn open(options: Options) -> Result<Node, OpenError> {
+        Node::open_over(options, None).await
+    }
+
+    /// As [`Node::open`], with what carries connections to peers instead of TCP.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_over(
+        options: Options,
+        transport: Option<Arc<dyn Transport>>,
+    ) -> Result<Node, OpenError> {
         let options = Arc::new(options);
         let claimed = blocking(&options, claim).await?;
-        let meeting = meet(&options, &claimed).await?;
+        let meeting = meet(&options, &claimed, transport).await?;
         let identity = match claimed.known {
             Some(identity) => identity,
             None => {
-                let Meeting { lobby, secret, boot, .. } = &meeting;
-                let (lobby, secret) = (Arc::clone(lobby), Arc::clone(secret));
-                Formation { lobby, secret, boot: *boot }.run().await?.identity
+                let Meeting { lobby, secret, boot, transport, .. } = &meeting;
+                let (lobby, secret, transport) = (Arc::clone(lobby), Arc::clone(secret), transport.clone());
+                Formation { lobby, secret, boot: *boot, transport }.run().await?.identity
             }
         };
         let recovered = blocking(&options, move |options| recover(options, claimed, identity)).await?;
@@ -91,13 +104,17 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Listens to peers from now on, and tells them what this node is.
-async fn meet(options: &Options, claimed: &Claimed) -> Result<Meeting, OpenError> {
+async fn meet(
+    options: &Options,
+    claimed: &Claimed,
+    transport: Option<Arc<dyn Transport>>,
+) -> Result<Meeting, OpenError> {
     let config = &options.peer;
     let secret = Secret::load(&options.disk, config.secret_file.clone()).map_err(OpenError::Secret)?;
     let secret = Arc::new(secret);
     let listener = match config.listen {
         Some(address) => {
-            let bound = Listener::bind(address).await;
+            let bound = Listener::bind(address, transport.as_ref()).await;
             Some(bound.map_err(|source| OpenError::Listen { address, source })?)
         }
         None => None,
@@ -122,7 +139,7 @@ async fn meet(options: &Options, claimed: &Claimed) -> Result<Meeting, OpenError
         let stopped = tasks.stopped();
         tasks.spawn("peers", listener.serve(Arc::clone(&desk), Arc::clone(&secret), stopped));
     }
-    Ok(Meeting { secret, desk, lobby, boot: random_id(), advertise, tasks })
+    Ok(Meeting { secret, desk, lobby, boot: random_id(), advertise, transport, tasks })
 }
 
 /// A raft core, and what it stands on.
@@ -162,7 +179,8 @@ async fn start_core(
     };
     let guard = Guard::new(me, Duration::from_millis(options.raft.election_max_ms));
     let levels = (options.max_level, replica.level_cell());
-    let roster = Roster::new(me, levels, Arc::clone(&meeting.secret), guard);
+    let paths = (Arc::clone(&meeting.secret), meeting.transport.clone());
+    let roster = Roster::new(me, levels, paths, guard);
     roster.learn(&membership);
     let time = Arc::new(ClusterTime::new(Arc::clone(&options.clock)));
     let log = LogStore::new(wal.clone(), pending);

@@ -68,7 +68,7 @@ pub(crate) const HOMES: &[Home] = &[
     Home { name: "http_body_util", places: &["http/"] },
     Home { name: "httparse", places: &["cli/"] },
     Home { name: "hyper", places: &["http/"] },
-    Home { name: "hyper_util", places: &["http/"] },
+    Home { name: "hyper_util", places: &["http/", "raft/peer/"] },
     Home { name: "indicatif", places: &["cli/"] },
     Home { name: "lz4_flex", places: &["raft/"] },
     Home { name: "mimalloc", places: &["main.rs"] },

@@ -4,7 +4,11 @@
 //! `cargo bench --bench etcd_load -- put|get CLIENTS SECONDS ENDPOINT,...` prints JSON: requests, seconds, errors. The messages
 //! are those of etcd's API of version 3 (`etcdserverpb`), as far as they are needed here. Reads are linearizable.
 
-#![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "a program of its own, started by compare.py")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a program of its own, started by compare.py"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,7 +67,9 @@ async fn main() {
                     number ^= number << 17;
                     let key = format!("key:{:012}", number % KEYS).into_bytes();
                     let answered = match puts {
-                        true => call(&channel, "/etcdserverpb.KV/Put", Put { key, value: vec![b'v'; 64] }).await,
+                        true => {
+                            call(&channel, "/etcdserverpb.KV/Put", Put { key, value: vec![b'v'; 64] }).await
+                        }
                         false => call(&channel, "/etcdserverpb.KV/Range", Range { key }).await,
                     };
                     if answered { &done } else { &failed }.fetch_add(1, Ordering::Relaxed);

@@ -4,12 +4,17 @@
 //! has another address. Four connections, so that nothing waits behind what is long: votes and heartbeats, entries,
 //! forwarded writes, snapshots.
 
+use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
+use futures_util::future::BoxFuture;
+use hyper_util::rt::TokioIo;
 use prost::Message;
-use tonic::codegen::http::uri::PathAndQuery;
+use tonic::codegen::Service;
+use tonic::codegen::http::uri::{PathAndQuery, Uri};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, ConnectError, Status, Streaming};
@@ -19,6 +24,7 @@ use super::envelope::Refusal;
 use super::exchange::{Forward, Forwarded};
 use super::secret::Secret;
 use super::wire::{self, Envelope};
+use crate::raft::transport::{Connection, Transport};
 
 /// Longest message: a transaction of the largest size, and what goes with it.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 17 << 20;
@@ -90,11 +96,15 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Connections to `address`, a host and a port. None is made yet.
+    /// Connections to `address`, a host and a port, over TCP or what is there instead. None is made yet.
     ///
     /// # Errors
     /// It is not an address.
-    pub(crate) fn new(address: &str, secret: Arc<Secret>) -> Result<Link, CallError> {
+    pub(crate) fn new(
+        address: &str,
+        secret: Arc<Secret>,
+        transport: Option<&Arc<dyn Transport>>,
+    ) -> Result<Link, CallError> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))
             .map_err(|error| CallError::Unsent(format!("{address}: {error}")))?
             .connect_timeout(CONNECTING)
@@ -104,7 +114,10 @@ impl Link {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        let [quick, entries, writes, snapshots] = [(); 4].map(|()| endpoint.connect_lazy());
+        let [quick, entries, writes, snapshots] = [(); 4].map(|()| match transport {
+            None => endpoint.connect_lazy(),
+            Some(transport) => endpoint.connect_with_connector_lazy(Connector(Arc::clone(transport))),
+        });
         Ok(Link { quick, entries, writes, snapshots, secret })
     }
 
@@ -182,6 +195,24 @@ impl Link {
             metadata.insert_bin(SECRET, secret);
         }
         request
+    }
+}
+
+/// Connects as a transport does.
+struct Connector(Arc<dyn Transport>);
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Connection>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, address: Uri) -> Self::Future {
+        let connecting = self.0.connect(address.authority().map_or("", |authority| authority.as_str()));
+        Box::pin(async move { connecting.await.map(TokioIo::new) })
     }
 }
 

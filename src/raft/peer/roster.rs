@@ -13,6 +13,7 @@ use super::link::{CallError, Link};
 use super::secret::Secret;
 use super::wire::{Ask, Envelope, Report, Say};
 use crate::model::Level;
+use crate::raft::transport::Transport;
 use crate::raft::types::{Member, StoredMembership};
 
 /// The members that this node knows, and connections to them. Cheap to clone; clones are the same.
@@ -26,6 +27,7 @@ struct Inner {
     /// The level in force.
     level: Arc<AtomicU16>,
     secret: Arc<Secret>,
+    transport: Option<Arc<dyn Transport>>,
     guard: Arc<Guard>,
     members: Mutex<BTreeMap<u64, Known>>,
     /// What each member last answered to a heartbeat of this node, and when.
@@ -73,11 +75,21 @@ impl Roster {
     pub(crate) fn new(
         me: Me,
         (max_level, level): (Level, Arc<AtomicU16>),
-        secret: Arc<Secret>,
+        (secret, transport): (Arc<Secret>, Option<Arc<dyn Transport>>),
         guard: Arc<Guard>,
     ) -> Roster {
         let (members, answers, acknowledged) = Default::default();
-        Roster(Arc::new(Inner { me, max_level, level, secret, guard, members, answers, acknowledged }))
+        Roster(Arc::new(Inner {
+            me,
+            max_level,
+            level,
+            secret,
+            transport,
+            guard,
+            members,
+            answers,
+            acknowledged,
+        }))
     }
 
     /// Who this node is.
@@ -144,6 +156,14 @@ impl Roster {
         acknowledged.get(&id).filter(|known| known.is_rolled_back).map(|known| known.index)
     }
 
+    /// Connections to an address, whoever is there.
+    ///
+    /// # Errors
+    /// It is not an address.
+    pub(crate) fn link_to(&self, address: &str) -> Result<Link, CallError> {
+        Link::new(address, Arc::clone(&self.0.secret), self.0.transport.as_ref())
+    }
+
     /// The ways to all other members.
     pub(crate) fn others(&self) -> Vec<Way> {
         let ids: Vec<u64> = self.0.members.lock().keys().copied().collect();
@@ -171,7 +191,7 @@ impl Roster {
         if members.get(&id).is_some_and(|known| known.member == *member) {
             return;
         }
-        let link = Link::new(&member.advertise, Arc::clone(&self.0.secret));
+        let link = self.link_to(&member.advertise);
         let link =
             link.inspect_err(|error| tracing::warn!(node = id, %error, "a member has no address")).ok();
         members.insert(id, Known { member: member.clone(), link });

@@ -5,19 +5,22 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, Stream};
 use prost::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::metadata::MetadataMap;
 use tonic::server::{ClientStreamingService, Grpc, ServerStreamingService, StreamingService, UnaryService};
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::{Connected, TcpIncoming};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
@@ -29,6 +32,7 @@ use super::link::{
 };
 use super::secret::Secret;
 use super::wire::{self, Envelope};
+use crate::raft::transport::{Connection, Transport};
 
 /// Bytes that may be under way on a stream before they were taken.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -41,19 +45,38 @@ const MAX_STREAMS: u32 = 256;
 
 /// A listener that is bound and not served yet.
 pub(crate) struct Listener {
-    incoming: TcpIncoming,
+    incoming: Incoming,
     address: SocketAddr,
 }
 
+/// Connections that are taken.
+enum Incoming {
+    Tcp(TcpIncoming),
+    Other(BoxStream<'static, io::Result<Connection>>),
+}
+
+impl Connected for Connection {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
 impl Listener {
-    /// Binds `address`.
+    /// Binds `address`, of TCP or of what is there instead.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) async fn bind(address: SocketAddr) -> std::io::Result<Listener> {
+    pub(crate) async fn bind(
+        address: SocketAddr,
+        transport: Option<&Arc<dyn Transport>>,
+    ) -> io::Result<Listener> {
+        if let Some(transport) = transport {
+            return Ok(Listener { incoming: Incoming::Other(transport.listen(address)?), address });
+        }
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Listener { incoming: TcpIncoming::from(listener).with_nodelay(Some(true)), address })
+        let incoming = Incoming::Tcp(TcpIncoming::from(listener).with_nodelay(Some(true)));
+        Ok(Listener { incoming, address })
     }
 
     /// Where it listens.
@@ -64,14 +87,10 @@ impl Listener {
     /// Serves until `stopped`. Connections end with it.
     pub(crate) async fn serve(self, desk: Arc<Desk>, secret: Arc<Secret>, stopped: impl Future<Output = ()>) {
         let peer = Peer { desk, secret };
-        let serving = tonic::transport::Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_concurrent_streams(MAX_STREAMS)
-            // A peer that is gone without a word must not keep its streams open.
-            .http2_keepalive_interval(Some(SIGN_OF_LIFE / 2))
-            .http2_keepalive_timeout(Some(SIGN_OF_LIFE))
-            .serve_with_incoming(peer, self.incoming);
+        let serving = match self.incoming {
+            Incoming::Tcp(incoming) => serve_on(peer, incoming).boxed(),
+            Incoming::Other(incoming) => serve_on(peer, incoming).boxed(),
+        };
         tokio::select! {
             served = serving => {
                 if let Err(error) = served {
@@ -81,6 +100,22 @@ impl Listener {
             () = stopped => {}
         }
     }
+}
+
+async fn serve_on<I, IO>(peer: Peer, incoming: I) -> Result<(), tonic::transport::Error>
+where
+    I: Stream<Item = io::Result<IO>>,
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    tonic::transport::Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        // A peer that is gone without a word must not keep its streams open.
+        .http2_keepalive_interval(Some(SIGN_OF_LIFE / 2))
+        .http2_keepalive_timeout(Some(SIGN_OF_LIFE))
+        .serve_with_incoming(peer, incoming)
+        .await
 }
 
 /// The service `kvorum.Peer`.
