@@ -141,7 +141,7 @@ pub(super) fn of_open(error: &raft::OpenError) -> Exit {
             _ => Exit::Io,
         },
         raft::OpenError::Core(_) => Exit::Fatal,
-        raft::OpenError::Secret(_) => Exit::Configuration,
+        raft::OpenError::Secret(_) | raft::OpenError::Tls(_) => Exit::Configuration,
         raft::OpenError::Listen { .. } => Exit::Listen,
     }
 }

@@ -70,6 +70,17 @@ pub const KEYS: &[Key] = &[
         "Address and port for other members; port 0 takes a free one; empty: nowhere, the node stays alone",
     ),
     key("peer.advertise", "", "Host and port where other members reach this one; empty: as `peer.listen`"),
+    key(
+        "peer.tls_cert_file",
+        "",
+        "Certificate of this node for TLS among members, as PEM, with those between it and the authority; its name is the host of `peer.advertise`",
+    ),
+    key("peer.tls_key_file", "", "Key of that certificate, as PEM"),
+    key(
+        "peer.tls_ca_file",
+        "",
+        "Authorities that certificates of members come from, as PEM; with all three set, members talk by TLS only",
+    ),
     key("data.dir", "./data", "Directory of log, snapshots and identity"),
     seed("store.max_bytes", "0", "Most accounted bytes of keys and values; 0 is no limit"),
     seed("store.max_keys", "0", "Most keys; 0 is no limit"),

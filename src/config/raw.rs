@@ -52,6 +52,9 @@ pub(super) struct Ops {
 pub(super) struct Peer {
     pub(super) listen: String,
     pub(super) advertise: String,
+    pub(super) tls_cert_file: String,
+    pub(super) tls_key_file: String,
+    pub(super) tls_ca_file: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -193,6 +193,7 @@ fn peer_of(peer: &super::raw::Peer, cluster: &super::raw::Cluster) -> Result<raf
         advertise: Some(peer.advertise.clone()).filter(|advertise| !advertise.is_empty()),
         seeds: seeds.collect(),
         secret_file,
+        tls: tls_of(peer)?,
         learner,
         replace_after: Duration::from_secs(cluster.replace_after_s),
         level_auto_raise_after: Some(cluster.level_auto_raise_after_s)
@@ -201,6 +202,19 @@ fn peer_of(peer: &super::raw::Peer, cluster: &super::raw::Cluster) -> Result<raf
     };
     config.validate().map_err(|(key, reason)| invalid(key, reason))?;
     Ok(config)
+}
+
+fn tls_of(peer: &super::raw::Peer) -> Result<Option<raft::TlsFiles>, Invalid> {
+    let [cert, key, ca] = [&peer.tls_cert_file, &peer.tls_key_file, &peer.tls_ca_file].map(PathBuf::from);
+    let are_set = [&cert, &key, &ca].map(|file| !file.as_os_str().is_empty());
+    match are_set {
+        [true, true, true] => Ok(Some(raft::TlsFiles { cert, key, ca })),
+        [false, false, false] => Ok(None),
+        _ => Err(invalid(
+            "peer.tls_cert_file",
+            "certificate, key and authorities (peer.tls_*) belong together",
+        )),
+    }
 }
 
 fn max_level_of(level: u64) -> Result<Level, Invalid> {

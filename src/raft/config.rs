@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::TlsFiles;
 use super::members::FOUNDERS_MAX;
 
 /// How raft keeps time.
@@ -50,6 +51,8 @@ pub struct PeerConfig {
     pub seeds: Vec<String>,
     /// The secrets that members share.
     pub secret_file: Option<PathBuf>,
+    /// With which certificates members talk to one another by TLS; `None`: they talk in the clear.
+    pub tls: Option<TlsFiles>,
     /// It is never to vote.
     pub learner: bool,
     /// How long a member must be silent before a new one of its name takes its place.
@@ -65,6 +68,7 @@ impl Default for PeerConfig {
             advertise: None,
             seeds: Vec::new(),
             secret_file: None,
+            tls: None,
             learner: false,
             replace_after: Duration::from_secs(30),
             level_auto_raise_after: None,
@@ -95,9 +99,10 @@ impl PeerConfig {
                 }
             };
         };
-        if !listen.ip().is_loopback() && self.secret_file.is_none() {
-            let reason =
-                format!("{listen} can be reached from other machines: cluster.secret_file must be set");
+        if !listen.ip().is_loopback() && self.secret_file.is_none() && self.tls.is_none() {
+            let reason = format!(
+                "{listen} can be reached from other machines: cluster.secret_file or peer.tls_* must be set"
+            );
             return Err(("peer.listen", reason));
         }
         if listen.ip().is_unspecified() && self.advertise.is_none() {

@@ -179,6 +179,9 @@ pub enum OpenError {
     /// The secrets that members share cannot be read.
     #[error("cluster.secret_file: {0}")]
     Secret(String),
+    /// The certificates for peers cannot be used.
+    #[error("peer.tls: {0}")]
+    Tls(String),
     /// The node in the directory is no member any more.
     #[error(
         "{0} is of a node that is no member of its cluster any more: {1}. To have it join as a new member, move the \

@@ -18,7 +18,7 @@ use super::lead::Lead;
 use super::leader::Route;
 use super::machine::Machine;
 use super::members::Members;
-use super::peer::{Ask, Notes};
+use super::peer::{Ask, Notes, Tls};
 use super::replica::Replica;
 use super::snapshots::{Snapshot, Snapshots};
 use super::touches::{SAMPLE, Touches};
@@ -64,6 +64,8 @@ pub(super) struct Maintenance {
     pub(super) lead: Arc<Lead>,
     pub(super) members: Arc<Members>,
     pub(super) forwarder: Arc<Forwarder>,
+    /// The certificates for peers, if there are any.
+    pub(super) tls: Option<Arc<Tls>>,
     /// When a leader was last known.
     pub(super) leader_seen: parking_lot::Mutex<Instant>,
 }
@@ -127,9 +129,9 @@ impl Maintenance {
     pub(super) async fn every_second(&self) {
         let mut ticks = ticks(SECOND);
         let mut offset_is_large = false;
-        let mut secret_is_wrong = false;
+        let mut secrets_are_wrong = false;
         while !self.stopped_at(&mut ticks).await {
-            self.reload_secret(&mut secret_is_wrong).await;
+            self.reload_secrets(&mut secrets_are_wrong).await;
             self.time.steer(self.lead.node, &self.lead.voters());
             self.members.keep().await;
             if self.batcher.term().is_some() {
@@ -151,16 +153,19 @@ impl Maintenance {
         }
     }
 
-    /// Takes note of a secret that was exchanged.
-    async fn reload_secret(&self, is_wrong: &mut bool) {
-        let roster = self.members.leader.roster.clone();
-        let reloaded = tokio::task::spawn_blocking(move || roster.secret().reload()).await;
-        let Ok(reloaded) = reloaded else { return };
-        let was_wrong = std::mem::replace(is_wrong, reloaded.is_err());
+    /// Takes note of secrets and certificates that were exchanged.
+    async fn reload_secrets(&self, are_wrong: &mut bool) {
+        let (roster, tls) = (self.members.leader.roster.clone(), self.tls.clone());
+        let reloaded = tokio::task::spawn_blocking(move || {
+            roster.secret().reload()?;
+            tls.map_or(Ok(()), |tls| tls.reload())
+        });
+        let Ok(reloaded) = reloaded.await else { return };
+        let were_wrong = std::mem::replace(are_wrong, reloaded.is_err());
         if let Err(error) = reloaded
-            && !was_wrong
+            && !were_wrong
         {
-            tracing::warn!(error, "cluster.secret_file cannot be read again; the former secrets hold");
+            tracing::warn!(error, "a secret or certificate cannot be read again; the former ones hold");
         }
     }
 

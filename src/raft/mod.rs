@@ -64,12 +64,13 @@ pub use error::{AdminError, ClusterError, Failure, OpenError, ReadError, Retired
 pub use lost_quorum::recover;
 pub use node::{Consistency, Node, Read};
 pub use options::Options;
+pub use peer::TlsFiles;
 pub use proposal::Reply;
 pub use removals::{Gone, Removals};
 pub use restore::{Lifetimes, Restore, Restored, restore};
 pub use status::{Compaction, Status, StoreStatus, Taken};
 pub use survey::{Cluster, MemberStatus};
-pub use transport::{Connection, Transport};
+pub use transport::{Connection, Incoming, Transport};
 
 #[cfg(test)]
 mod tests;

@@ -30,7 +30,7 @@ use super::maintenance::{LastSnapshot, Maintenance};
 use super::members::{Members, MembersConfig};
 use super::node::{Node, Parts};
 use super::options::Options;
-use super::peer::{Desk, Guard, Listener, Me, Peers, Reception, Roster, Secret};
+use super::peer::{Desk, Guard, Listener, Me, Peers, Reception, Roster, Secret, Tls};
 use super::proposal::Pending;
 use super::recovery::{Claimed, Recovered, Recovery, claim, recover};
 use super::replica::Replica;
@@ -54,6 +54,7 @@ struct Meeting {
     boot: u128,
     advertise: String,
     transport: Option<Arc<dyn Transport>>,
+    tls: Option<Arc<Tls>>,
     tasks: Tasks,
 }
 
@@ -112,6 +113,11 @@ async fn meet(
     let config = &options.peer;
     let secret = Secret::load(&options.disk, config.secret_file.clone()).map_err(OpenError::Secret)?;
     let secret = Arc::new(secret);
+    let tls = match &config.tls {
+        Some(files) => Some(Tls::load(&options.disk, files.clone()).map_err(OpenError::Tls)?),
+        None => None,
+    };
+    let transport = tls.clone().map(|tls| -> Arc<dyn Transport> { tls }).or(transport);
     let listener = match config.listen {
         Some(address) => {
             let bound = Listener::bind(address, transport.as_ref()).await;
@@ -139,7 +145,7 @@ async fn meet(
         let stopped = tasks.stopped();
         tasks.spawn("peers", listener.serve(Arc::clone(&desk), Arc::clone(&secret), stopped));
     }
-    Ok(Meeting { secret, desk, lobby, boot: random_id(), advertise, transport, tasks })
+    Ok(Meeting { secret, desk, lobby, boot: random_id(), advertise, transport, tls, tasks })
 }
 
 /// A raft core, and what it stands on.
@@ -260,7 +266,7 @@ struct Assembled {
 /// Puts the parts together; peers are answered from now on.
 fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assembled {
     let Core { raft, replica, snapshots, purged, ledger, time, roster, is_alone, first_level } = core;
-    let Meeting { desk, tasks, advertise, .. } = meeting;
+    let Meeting { desk, tasks, advertise, tls, .. } = meeting;
     let node = roster.me().node;
     let touches = Arc::new(Touches::default());
     let batcher = Arc::new(Batcher::new(Arc::clone(&touches), wal.clone()));
@@ -322,6 +328,7 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
         lead,
         members,
         forwarder: Arc::new(Forwarder::new(level)),
+        tls,
         leader_seen: parking_lot::Mutex::new(Instant::now()),
     };
     Assembled { maintenance: Arc::new(maintenance), barrier, closing, quiet_until }

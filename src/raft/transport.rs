@@ -1,4 +1,4 @@
-//! What carries connections between members: TCP, or a network of a simulation.
+//! What carries connections between members: TCP, TLS over it, or a network of a simulation.
 //!
 //! Everything above it is the same for both: gRPC, its deadlines, its keep-alive. So the simulation in `tests/simulation`
 //! cuts, delays and breaks what a network would, and nothing of the members' conversation is replaced.
@@ -6,22 +6,27 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A network that is not the system's.
+/// Connections as they come.
+pub type Incoming = BoxStream<'static, io::Result<Connection>>;
+
+/// What connects nodes other than plain TCP.
 pub trait Transport: Send + Sync + 'static {
     /// Connects to `address`, a host and a port.
     fn connect(&self, address: &str) -> BoxFuture<'static, io::Result<Connection>>;
 
-    /// Takes connections to `address` from now on, until what it returns is dropped.
+    /// Takes connections to `address` from now on, until what it returns is dropped. Port 0 takes a free one: the address that
+    /// it returns says which.
     ///
     /// # Errors
     /// As of a socket that is bound.
-    fn listen(&self, address: SocketAddr) -> io::Result<BoxStream<'static, io::Result<Connection>>>;
+    fn listen(self: Arc<Self>, address: SocketAddr) -> io::Result<(SocketAddr, Incoming)>;
 }
 
 /// Bytes both ways, in order.

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::node::http::{Connection, Response};
-use crate::node::{Node, PATIENCE, eventually};
+use crate::node::{Node, eventually};
 
 /// Writers at the same time.
 const WRITERS: u64 = 8;
@@ -124,7 +124,7 @@ fn put(
     key: &str,
 ) -> Option<Response> {
     if connection.as_ref().is_none_or(|(to, _)| *to != address) {
-        *connection = Some((address, Connection::try_open(address, PATIENCE).ok()?));
+        *connection = Some((address, Connection::try_open(address)?));
     }
     let (_, connection) = connection.as_mut()?;
     connection.try_send("PUT", &format!("/v1/kv/{key}"), &[], b"value")

@@ -9,4 +9,5 @@ mod load;
 mod membership;
 mod recovery;
 mod settings;
+mod tls;
 mod traffic;

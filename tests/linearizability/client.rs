@@ -135,7 +135,7 @@ impl<'a> Client<'a> {
             self.connection.take().filter(|(to, _)| *to == node).map(|(_, connection)| connection);
         let connection = connection.or_else(|| {
             let address = self.addresses.lock().expect("nobody panics with it")[node]?;
-            Connection::try_open(address, self.patience).ok()
+            Connection::try_open_for(address, self.patience)
         });
         let Some(mut connection) = connection else {
             self.note("(refused connection)");

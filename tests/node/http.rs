@@ -1,6 +1,6 @@
 //! A bare HTTP/1.1 client, so that tests see every header and can misbehave.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -28,15 +28,20 @@ pub struct Response {
 impl Connection {
     /// Connects.
     pub fn open(address: SocketAddr) -> Connection {
-        Connection::try_open(address, PATIENCE).expect("the node accepts")
+        Connection::try_open(address).expect("the node accepts")
     }
 
-    /// Connects to a node that may not be there, and waits for its answers for so long.
-    pub fn try_open(address: SocketAddr, patience: Duration) -> io::Result<Connection> {
-        let stream = TcpStream::connect_timeout(&address, patience)?;
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_nodelay(true)?;
-        Ok(Connection { stream: BufReader::new(stream) })
+    /// Connects; `None` if nobody accepts.
+    pub fn try_open(address: SocketAddr) -> Option<Connection> {
+        Connection::try_open_for(address, PATIENCE)
+    }
+
+    /// Connects to a node whose answers are waited for so long; `None` if nobody accepts.
+    pub fn try_open_for(address: SocketAddr, patience: Duration) -> Option<Connection> {
+        let stream = TcpStream::connect_timeout(&address, patience).ok()?;
+        stream.set_read_timeout(Some(patience)).expect("a socket takes a timeout");
+        stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
+        Some(Connection { stream: BufReader::new(stream) })
     }
 
     /// Sends a request and reads the answer.

@@ -12,8 +12,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
-use kvorum::raft::{Connection, Transport};
+use kvorum::raft::{Connection, Incoming, Transport};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep};
@@ -199,15 +198,16 @@ impl Transport for Socket {
         })
     }
 
-    fn listen(&self, address: SocketAddr) -> io::Result<BoxStream<'static, io::Result<Connection>>> {
+    fn listen(self: Arc<Self>, address: SocketAddr) -> io::Result<(SocketAddr, Incoming)> {
         if !self.net.is_alive(self.host, self.life) {
             return Err(io::ErrorKind::NetworkDown.into());
         }
         let (sender, receiver) = mpsc::unbounded_channel();
         self.net.0.lock().listeners.insert(address, Listener { host: self.host, sender });
-        Ok(Box::pin(futures_util::stream::unfold(receiver, |mut receiver| async move {
+        let incoming = futures_util::stream::unfold(receiver, |mut receiver| async move {
             receiver.recv().await.map(|connection| (connection, receiver))
-        })))
+        });
+        Ok((address, Box::pin(incoming)))
     }
 }
 

@@ -18,6 +18,7 @@ mod party;
 mod roster;
 mod secret;
 mod server;
+mod tls;
 mod window;
 mod wire;
 
@@ -30,6 +31,8 @@ pub(super) use network::{Peers, clocks};
 pub(super) use roster::{Roster, Way};
 pub(super) use secret::Secret;
 pub(super) use server::Listener;
+pub(super) use tls::Tls;
+pub use tls::TlsFiles;
 pub(super) use wire::{
     Administer, Administered, Ask, Confirm, Diverged, Invite, Join, Joined, Meet, Met, Notes, Promise,
     Promised, ReadIndex, Report, Say, Standing, Stands, Survey, Surveyed, Surveyee, Task,

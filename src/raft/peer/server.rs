@@ -71,7 +71,8 @@ impl Listener {
         transport: Option<&Arc<dyn Transport>>,
     ) -> io::Result<Listener> {
         if let Some(transport) = transport {
-            return Ok(Listener { incoming: Incoming::Other(transport.listen(address)?), address });
+            let (address, incoming) = Arc::clone(transport).listen(address)?;
+            return Ok(Listener { incoming: Incoming::Other(incoming), address });
         }
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;

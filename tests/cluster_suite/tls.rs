@@ -1,0 +1,92 @@
+//! Goal: with certificates members talk by TLS only, each shows one, and certificates are exchanged without a restart.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+use super::harness::{Cluster, members, serves, settled};
+use crate::node::{Ended, Node};
+
+/// An authority, and what it gives.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Authority { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// Writes a certificate and its key for a node on loopback.
+    fn give(&self, cert: &PathBuf, key: &PathBuf) {
+        let pair = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+        let signed = params.signed_by(&pair, &self.issuer).expect("a certificate");
+        fs::write(cert, signed.pem()).expect("it can be written");
+        fs::write(key, pair.serialize_pem()).expect("it can be written");
+    }
+}
+
+/// Where the files of node `n` are.
+fn files(places: &Cluster, n: usize) -> [PathBuf; 3] {
+    ["cert", "key", "ca"].map(|name| places.directory_of(&format!("{name}{n}.pem")))
+}
+
+fn begin(places: &Cluster, n: usize) -> JoinHandle<Result<Node, Ended>> {
+    let [cert, key, ca] = files(places, n).map(|file| file.display().to_string());
+    places.try_begin(
+        n,
+        &[("peer.tls_cert_file", &cert), ("peer.tls_key_file", &key), ("peer.tls_ca_file", &ca)],
+    )
+}
+
+#[test]
+fn members_talk_by_tls_and_exchange_certificates_under_way() {
+    let places = Cluster::of(4, 3);
+    let (first, second) = (Authority::new(), Authority::new());
+    for n in 0..4 {
+        let [cert, key, ca] = files(&places, n);
+        first.give(&cert, &key);
+        fs::write(ca, &first.pem).expect("it can be written");
+    }
+    let starting: Vec<_> = (0..3).map(|n| begin(&places, n)).collect();
+    let mut nodes: Vec<_> =
+        starting.into_iter().map(|node| node.join().expect("no panic").expect("it starts")).collect();
+    settled(&nodes[0], 3, 3);
+    serves(&nodes, "first");
+    // Without a certificate, and with one of another authority, nobody gets in.
+    let clear = places.try_begin(3, &[]);
+    std::thread::park_timeout(Duration::from_secs(2));
+    assert!(!clear.is_finished());
+    assert_eq!(members(&nodes[0]).len(), 3);
+    // Both authorities are trusted first, then all get certificates of the second, then the first goes.
+    let bundle = format!("{}{}", first.pem, second.pem);
+    for step in 0..3 {
+        for n in 0..3 {
+            let [cert, key, ca] = files(&places, n);
+            match step {
+                0 => fs::write(ca, &bundle).expect("it can be written"),
+                1 => second.give(&cert, &key),
+                _ => fs::write(ca, &second.pem).expect("it can be written"),
+            }
+        }
+        for node in &mut nodes {
+            node.wait_for("the certificates for peers were exchanged");
+        }
+        std::thread::park_timeout(Duration::from_millis(1_100));
+        serves(&nodes, &format!("step{step}"));
+    }
+    // New connections are made by what is there now.
+    nodes.remove(0).terminate();
+    nodes.insert(0, begin(&places, 0).join().expect("no panic").expect("it starts"));
+    settled(&nodes[0], 3, 3);
+    serves(&nodes, "second");
+}
