@@ -233,9 +233,12 @@ async fn stop(config: &Config, tasks: &Tasks, node: Node, history: History) -> R
 /// Says at the start what an operator should know.
 fn report(config: &Config, node: &Node, disk: &dyn Disk) {
     let store = node.store_status();
+    if !store.is_initialized {
+        // It joins, and has no settings yet.
+        return;
+    }
     let (seed, is) = (config.seed, (store.max_bytes, store.max_keys, store.eviction, store.max_value_bytes));
-    // A node that joins has no settings yet, and none to compare.
-    if store.is_initialized && is != (seed.max_bytes, seed.max_keys, seed.eviction, seed.max_value_bytes) {
+    if is != (seed.max_bytes, seed.max_keys, seed.eviction, seed.max_value_bytes) {
         tracing::warn!(
             max_bytes = store.max_bytes,
             max_keys = store.max_keys,

@@ -66,7 +66,12 @@ fn a_paused_leader_answers_nothing_old_and_rejoins() {
     assert_eq!(nodes[leader].put("/v1/kv/k", b"old").status, 201);
     nodes[leader].signal(Signal::STOP);
     let (a, b) = ((leader + 1) % 3, (leader + 2) % 3);
-    assert_eq!(nodes[a].put("/v1/kv/k", b"new").status, 200, "the others go on");
+    eventually("the others go on", || {
+        // What was handed to the leader that stands still has an unknown outcome, and nobody but the client may repeat it.
+        let written = nodes[a].put("/v1/kv/k", b"new");
+        assert!(matches!(written.status, 200 | 504), "{written:?}");
+        (written.status == 200).then_some(())
+    });
     nodes[leader].signal(Signal::CONT);
     for _ in 0..20 {
         let read = nodes[leader].get("/v1/kv/k");

@@ -111,6 +111,7 @@ fn a_node_that_was_removed_while_it_was_down_hears_of_it() {
 fn a_node_that_has_left_joins_as_a_new_member() {
     let places = Cluster::of(3, 3);
     let mut nodes = places.start_all();
+    settled(&nodes[0], 3, 3);
     serves(&nodes, "before");
     // The leader, which hands over first.
     let leaving = leader_of(&nodes);

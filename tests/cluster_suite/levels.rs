@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::harness::{Cluster, cluster, id, leader_of, serves, settled};
-use crate::node::Node;
+use crate::node::{Node, eventually};
 
 const OLD: [(&str, &str); 1] = [("cluster.max_level", "1")];
 
@@ -20,10 +20,13 @@ fn raise(node: &Node) -> std::process::Output {
 fn a_new_cluster_begins_at_the_highest_level_of_all_founders() {
     let places = Cluster::of(3, 3);
     let nodes = places.start_all();
-    assert_eq!(cluster(&nodes[0])["level"], 2);
+    settled(&nodes[0], 3, 3);
+    eventually("it is at level 2", || (cluster(&nodes[0])["level"] == 2).then_some(()));
     let places = Cluster::of(3, 3);
     let starting = [places.try_begin(0, &[]), places.try_begin(1, &OLD), places.try_begin(2, &[])];
     let nodes = starting.map(|node| node.join().expect("no panic").expect("it starts"));
+    settled(&nodes[0], 3, 3);
+    serves(&nodes, "k");
     assert!(nodes.iter().all(|node| cluster(node)["level"] == 1), "one of them knows no other");
 }
 

@@ -129,7 +129,13 @@ impl Node {
 
     /// Waits until the process has ended by itself.
     pub fn ended(mut self) -> Ended {
-        let status = wait(&mut self.child);
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait(&mut self.child)));
+        let status = ended.unwrap_or_else(|panic| {
+            let _ = self.child.kill();
+            self.log.wait_for("(nothing)");
+            eprintln!("{}", self.log.said);
+            std::panic::resume_unwind(panic)
+        });
         self.log.wait_for("(nothing)");
         Ended { status: status.code(), said: std::mem::take(&mut self.log.said) }
     }
