@@ -130,11 +130,10 @@ impl Node {
     /// Waits until the process has ended by itself.
     pub fn ended(mut self) -> Ended {
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait(&mut self.child)));
-        let status = ended.unwrap_or_else(|panic| {
+        let status = ended.unwrap_or_else(|_| {
             let _ = self.child.kill();
             self.log.wait_for("(nothing)");
-            eprintln!("{}", self.log.said);
-            std::panic::resume_unwind(panic)
+            panic!("the process did not end; it said:\n{}", self.log.said)
         });
         self.log.wait_for("(nothing)");
         Ended { status: status.code(), said: std::mem::take(&mut self.log.said) }

@@ -41,11 +41,11 @@ impl Chaos {
                 24..30 => self.delay(),
                 30..36 => self.lose(),
                 36..42 => self.break_connections(),
-                42..66 => self.crash(),
-                66..74 => self.slow_disk(),
-                74..82 => self.turn_clock(),
-                82..88 => self.snapshot(),
-                88..93 => self.hand_over(),
+                42..64 => self.crash(),
+                64..71 => self.slow_disk(),
+                71..78 => self.turn_clock(),
+                78..84 => self.snapshot(),
+                84..89 => self.hand_over(),
                 _ => self.change_members(),
             }
         }
@@ -206,20 +206,41 @@ impl Chaos {
         let host = self.victim();
         if let Some((node, _)) = host.node() {
             self.history.note(format!("host {} hands over, if it leads", host.number));
-            tokio::spawn(async move {
-                let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(5);
-                node.transfer_leadership(None, deadline).await
-            });
+            let deadline = Instant::now() + Duration::from_secs(2);
+            // Whether it comes to it does not matter.
+            tokio::spawn(async move { drop(node.transfer_leadership(None, deadline).await) });
         }
     }
 
-    /// A newcomer joins, or a host comes back with an empty disk.
+    /// A newcomer joins, or goes again: it leaves, or is removed by somebody else.
     fn change_members(&mut self) {
-        let idle = self.hosts[FOUNDERS..].iter().find(|host| !host.is_up()).cloned();
-        if let Some(newcomer) = idle.filter(|_| self.random.percent(60)) {
-            newcomer.start();
-            return;
+        let newcomers = &self.hosts[FOUNDERS..];
+        if newcomers.is_empty() || self.random.percent(25) {
+            return self.lose_disk();
         }
+        let newcomer = Arc::clone(&newcomers[self.random.index(newcomers.len())]);
+        let Some((node, _)) = newcomer.node() else {
+            if !newcomer.is_up() {
+                newcomer.start();
+            }
+            return;
+        };
+        let deadline = Instant::now() + Duration::from_secs(3);
+        let asked = self.any().node().filter(|_| self.random.percent(50));
+        let (number, id) = (newcomer.number, node.status().node);
+        self.history.note(format!("host {number}, node {}, is to go; removed: {}", id.0, asked.is_some()));
+        let history = self.history.clone();
+        tokio::spawn(async move {
+            let gone = match asked {
+                Some((other, _)) => other.remove_member(id, deadline).await.map(|_| ()),
+                None => node.leave(deadline).await,
+            };
+            history.note(format!("host {number}, node {}, was to go: {gone:?}", id.0));
+        });
+    }
+
+    /// A host comes back with an empty disk.
+    fn lose_disk(&mut self) {
         let victim = self.victim();
         if self.wiped || !victim.is_up() || !self.others_are_warm(victim.number) {
             return;

@@ -226,7 +226,8 @@ fn loans(history: &History, ops: &[Op]) {
 
 /// Cluster time follows real time: it is never ahead of where it was by more than slewing, nor behind where writes have put it.
 fn course(history: &History, ops: &[Op]) {
-    let (mut ahead, mut behind): (Option<(i64, &Op)>, Option<(i64, &Op)>) = (None, None);
+    let mut ahead: Option<(i64, &Op)> = None;
+    let mut behind: Option<(i64, &Op)> = None;
     for op in ops.iter().filter(|op| !is_loan(op)) {
         let Told::Found { now_ms, .. } = op.told else { continue };
         let above = |at: Duration| now_ms as i64 - at.as_millis() as i64;

@@ -3,6 +3,7 @@
 //! Moments are numbered in the order in which they were seen; the simulation has one thread, so that the order is exact.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -39,7 +40,7 @@ pub(crate) enum Told {
 }
 
 /// One operation.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Op {
     pub(crate) client: usize,
     pub(crate) host: usize,
@@ -50,6 +51,17 @@ pub(crate) struct Op {
     pub(crate) span: (u64, u64),
     /// Simulated times at which it began and ended, since the begin.
     pub(crate) times: (Duration, Duration),
+}
+
+impl fmt::Debug for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Op { client, host, key, ask, told, times, .. } = self;
+        let (begin, end) = (times.0.as_secs_f64(), times.1.as_secs_f64());
+        write!(
+            f,
+            "[client {client} asked host {host} at {begin:.3} s: {ask:?} of {key}; told at {end:.3} s: {told:?}]"
+        )
+    }
 }
 
 /// Something that must not be.

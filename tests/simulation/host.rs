@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kvorum::disk::Faulty;
-use kvorum::model::Settings;
-use kvorum::raft::{Config, Node, OpenError, Options, PeerConfig, SnapshotConfig};
+use kvorum::model::{Level, Settings};
+use kvorum::raft::{Config, Failure, Node, OpenError, Options, PeerConfig, Retired, SnapshotConfig};
 use kvorum::wal;
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
@@ -122,8 +122,8 @@ impl Host {
             },
             seed: Settings::default(),
             restore_from: None,
-            max_level: kvorum::model::Level::LATEST,
-            state_hash_every: 64,
+            max_level: Level::LATEST,
+            state_hash_every: 8,
             clock: Arc::new(self.clock.clone()),
             disk: Arc::new(disk.clone()),
         }
@@ -172,13 +172,18 @@ impl Host {
     async fn live(&self, node: Node, place: &Mutex<Option<Node>>, end: &CancellationToken) {
         self.history.note(format!("host {} serves as node {}", self.number, node.status().node.0));
         *place.lock() = Some(node.clone());
-        tokio::select! {
+        let failure = tokio::select! {
             biased;
-            () = end.cancelled() => {}
-            failure = node.failed() => {
+            () = end.cancelled() => None,
+            failure = node.failed() => Some(failure),
+        };
+        match failure {
+            Some(Failure::Retired(why)) => self.retire(why),
+            Some(failure) => {
                 self.history.wrong("alive", format!("host {} cannot go on: {failure}", self.number));
                 end.cancelled().await;
             }
+            None => {}
         }
         *place.lock() = None;
         // What it says on a disk that is off does not matter; its tasks and threads are to end.
@@ -186,9 +191,19 @@ impl Host {
     }
 
     fn refused(&self, error: &OpenError, end: &CancellationToken) {
-        if !end.is_cancelled() {
-            self.history.wrong("starts", format!("host {} refuses to start: {error}", self.number));
+        match error {
+            _ if end.is_cancelled() => {}
+            OpenError::Retired(_, why) => self.retire(*why),
+            _ => self.history.wrong("starts", format!("host {} refuses to start: {error}", self.number)),
         }
+    }
+
+    /// The node is no member any more. Somebody empties the directory: one that left would set aside what it has by itself,
+    /// but the faulty disk does not move directories.
+    fn retire(&self, why: Retired) {
+        self.crash(Crash::Kill);
+        self.history.note(format!("host {} is no member any more: {why}", self.number));
+        self.wipe();
     }
 
     /// Ends the process at once.
@@ -210,9 +225,6 @@ impl Host {
     pub(crate) async fn stop(&self) {
         let Some((node, _)) = self.node() else { return };
         self.history.note(format!("host {} stops", self.number));
-        let _ = node
-            .transfer_leadership(None, tokio::time::Instant::now() + std::time::Duration::from_secs(5))
-            .await;
         let Some(life) = self.life.lock().take() else { return };
         life.disk.free();
         if let Err(failure) = node.close().await {

@@ -6,7 +6,8 @@
 //! holds it while a thread of the log works.
 //!
 //! Replay: `KVORUM_SIM_SEED=17 cargo test --test simulation` runs that seed alone and prints what happened.
-//! `KVORUM_SIM_SEEDS=200` says how many seeds are run, from `KVORUM_SIM_FIRST` (default 1) on.
+//! `KVORUM_SIM_SEEDS=200` says how many seeds are run, from `KVORUM_SIM_FIRST` (default 1) on. For many, `cargo simulate` builds
+//! Kvorum with a little optimisation, which makes the simulation three times as fast: `KVORUM_SIM_SEEDS=200 cargo simulate`.
 //!
 //! A seed fixes faults, clients, delays and disks. It does not fix everything: raft draws its election timeouts from the
 //! system's randomness, tokio's `select!` its order, and what the log writes together depends on when the kernel
@@ -35,7 +36,7 @@ use std::time::{Duration, Instant};
 use run::{Report, Summary, run};
 
 /// Seeds that are run if nothing else is said.
-const SEEDS: u64 = 40;
+const SEEDS: u64 = 24;
 
 /// Real time after which a seed is taken to hang.
 const HANGS: Duration = Duration::from_secs(180);
@@ -87,7 +88,7 @@ fn every_seed_keeps_every_invariant() {
     let begun = Instant::now();
     run_all(seeds.into_iter(), |seed, report, took| {
         let Report { wrongs, notes, summary } = report;
-        println!("seed {seed}: {summary:?} in {took:.1?}");
+        println!("seed {seed}: {summary} in {took:.1?}");
         total.ops += summary.ops;
         total.simulated += summary.simulated;
         if !wrongs.is_empty() || one.is_some() {

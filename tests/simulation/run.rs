@@ -1,5 +1,6 @@
 //! One simulation, from its seed: a cluster forms, works under trouble, is left in peace, and is then looked at.
 
+use std::fmt;
 use std::sync::Arc;
 
 use kvorum::raft::AdminError;
@@ -33,7 +34,7 @@ pub(crate) struct Report {
 }
 
 /// How much happened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Summary {
     pub(crate) ops: usize,
     pub(crate) written: usize,
@@ -41,6 +42,14 @@ pub(crate) struct Summary {
     pub(crate) refused: usize,
     pub(crate) terms: usize,
     pub(crate) simulated: Duration,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { ops, written, unknown, refused, terms, simulated } = self;
+        write!(f, "{ops} operations ({written} written, {unknown} unknown, {refused} refused), ")?;
+        write!(f, "{terms} leaders, {:.1} s", simulated.as_secs_f64())
+    }
 }
 
 /// Runs the simulation of a seed.
@@ -159,7 +168,7 @@ impl Simulation {
             tokio::spawn(client.run(stop.clone()))
         });
         let clients: Vec<_> = clients.collect();
-        let length = self.random.millis(6_000, 12_000);
+        let length = self.random.millis(4_000, 9_000);
         let chaos = Chaos {
             random: self.random.fork(7),
             hosts: Arc::clone(&self.hosts),
@@ -198,11 +207,14 @@ impl Simulation {
 
     /// Left in peace, every host serves again, and takes a write.
     async fn recover(&mut self) -> bool {
-        let running: Vec<Arc<Host>> = self.hosts.iter().filter(|host| host.is_up()).cloned().collect();
-        let ready = || running.iter().all(|host| host.node().is_some_and(|(node, _)| node.status().ready));
-        if !self.eventually("lives again", ready).await {
+        let hosts = Arc::clone(&self.hosts);
+        // One that was removed may be about to find out.
+        let ready = |host: &&Arc<Host>| host.node().is_some_and(|(node, _)| node.status().ready);
+        let all_ready = move || hosts.iter().filter(|host| host.is_up()).all(|host| ready(&host));
+        if !self.eventually("lives again", all_ready).await {
             return false;
         }
+        let running: Vec<Arc<Host>> = self.hosts.iter().filter(|host| host.is_up()).cloned().collect();
         let random = self.random.fork(9);
         let mut client = Client::new(CLIENTS, Arc::clone(&self.hosts), self.world.history.clone(), random);
         for host in &running {
