@@ -191,7 +191,7 @@ pub(super) struct LevelBody {
 #[oai(rename = "WantedLevel", deny_unknown_fields)]
 pub(super) struct WantedLevel {
     /// The level.
-    #[oai(validator(minimum(value = "1")))]
+    #[oai(validator(minimum(value = "1"), maximum(value = "65535")))]
     pub(super) level: u16,
 }
 

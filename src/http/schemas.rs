@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::cluster::SettingsChangeBody;
+use crate::service::MAX_VOTERS;
 
 /// Fields of answers that are null where there is nothing to say.
 const NULLABLE: [(&str, &str); 14] = [
@@ -65,6 +66,8 @@ pub(super) fn complete(schemas: &mut Value) {
         field["minimum"] = json!(lowest);
         field["maximum"] = json!(highest);
     }
+    let odd: Vec<u64> = (0..=MAX_VOTERS).filter(|voters| *voters == 0 || voters % 2 == 1).collect();
+    schemas["SettingsChange"]["properties"]["voters"]["enum"] = json!(odd);
     each_object(schemas, &mut |object| {
         if object.get("format").is_some_and(|format| format == "bytes") {
             // The name that OpenAPI has for base64.
