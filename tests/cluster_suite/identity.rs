@@ -74,6 +74,7 @@ fn a_copied_directory_is_refused() {
 fn a_removed_node_ends_and_stays_out() {
     let places = Cluster::of(3, 3);
     let mut nodes = places.start_all();
+    settled(&nodes[0], 3, 3);
     let removed = (leader_of(&nodes) + 1) % 3;
     let node = nodes.remove(removed);
     let done = nodes[0].client(&["cluster", "remove", &id(&node).to_string()]);
@@ -93,6 +94,7 @@ fn a_removed_node_ends_and_stays_out() {
 fn a_node_that_was_removed_while_it_was_down_hears_of_it() {
     let places = Cluster::of(3, 3);
     let mut nodes = places.start_all();
+    settled(&nodes[0], 3, 3);
     let removed = (leader_of(&nodes) + 1) % 3;
     let node = nodes.remove(removed);
     let old = id(&node).to_string();
@@ -174,6 +176,7 @@ fn a_member_may_get_another_address() {
     let places = Cluster::of(4, 3);
     let starting = [places.begin(0), places.begin(1), places.begin(2)];
     let mut nodes: Vec<_> = starting.into_iter().map(|node| node.join().expect("it starts")).collect();
+    settled(&nodes[0], 3, 3);
     let moved = (leader_of(&nodes) + 1) % 3;
     let node = nodes.remove(moved);
     let old = id(&node);
