@@ -103,7 +103,7 @@ impl From<ClusterView> for ClusterBody {
             leader,
             told_by_leader: cluster.is_of_leader,
             level: node.level.0,
-            max_level: cluster.max_level.0,
+            max_level: node.max_level.0,
             wanted_voters: cluster.wanted_voters,
             last_log_index: last,
             commit_index: cluster.commit_index,

@@ -81,6 +81,7 @@ fn stats() -> Value {
         "wal": {
             "bytes": 268_435_456,
             "segments": 4,
+            "syncs": 30211,
             "first_index": 750_001,
             "last_index": 1_000_006,
             "durability": "always",

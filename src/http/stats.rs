@@ -92,6 +92,8 @@ struct Wal {
     first_index: Option<u64>,
     /// Index of the last entry; null if there is none.
     last_index: Option<u64>,
+    /// Times that it was synced to disk since the node started.
+    syncs: u64,
     /// `always`: acknowledged means synced; `interval`: synced every `wal.interval_ms`.
     durability: String,
 }
@@ -163,6 +165,7 @@ impl From<service::Stats> for Stats {
             wal: Wal {
                 bytes: log.bytes,
                 segments: log.segments,
+                syncs: log.fsync_us.count(),
                 first_index: log.first_index,
                 last_index: log.last_index,
                 durability: log.durability,

@@ -108,6 +108,7 @@ impl Members {
             learner: met.learner,
             relayed: true,
             max_level: met.max_level,
+            known: false,
         };
         let node = self.admit(join).await?;
         // One that does not hear it asks its seeds, or is invited again.

@@ -6,7 +6,9 @@
 //! ```
 //!
 //! All reads that wait when a round begins share it: a read that came before it began sees every write that was
-//! acknowledged before the read came. A follower's round is one question to the leader, which has rounds of its own.
+//! acknowledged before the read came. A follower's round is one question to the leader. What the follower has promised
+//! travels with it, and counts as its confirmation for its own readers, all of whom came before it asked; where that makes
+//! a quorum with the leader, nobody else is asked. Otherwise the leader has a round of its own.
 //! Nothing of it waits for a disk: a member confirms from memory, by the vote that it last handed to its log.
 
 use std::collections::BTreeSet;
@@ -15,6 +17,7 @@ use std::sync::atomic::Ordering;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use openraft::Membership;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -26,12 +29,15 @@ use super::leader::{Leader, Route};
 use super::ledger::Ledger;
 use super::peer::{Ask, CallError, Confirm, ReadIndex, Say, Way, clocks, wire_vote};
 use super::replica::Replica;
-use super::types::{Vote, vote_from_wal};
+use super::types::{Member, Vote, vote_from_wal};
 use crate::model::Timestamp;
 use crate::wal;
 
 /// How long a round may take. Readers with more time left try again.
 const ROUND: Duration = Duration::from_millis(300);
+
+/// How long those who make a quorum may take until the others are asked too.
+const HURRY: Duration = Duration::from_millis(5);
 
 /// The leader's share of its lease in which it serves reads without a round.
 const LEASE_SHARE: f64 = 0.7;
@@ -62,6 +68,8 @@ pub(super) struct Barrier {
     /// The leader's lease, in the term of openraft: from when a quorum last answered.
     pub(super) lease: Duration,
     rounds: Mutex<Rounds>,
+    /// Voters that did not answer in time: they are asked last.
+    slow: Mutex<BTreeSet<u64>>,
     runtime: Handle,
 }
 
@@ -73,8 +81,8 @@ impl Barrier {
         time: Arc<ClusterTime>,
         lease: Duration,
     ) -> Barrier {
-        let (rounds, runtime) = (Mutex::default(), Handle::current());
-        Barrier { leader, ledger, replica, time, lease, rounds, runtime }
+        let (rounds, slow, runtime) = (Mutex::default(), Mutex::default(), Handle::current());
+        Barrier { leader, ledger, replica, time, lease, rounds, slow, runtime }
     }
 
     /// Passes when a round has shown where to read from; `lease` lets the leader's lease do instead.
@@ -154,7 +162,8 @@ impl Barrier {
             }
             Route::There(_, way) => {
                 let left_ms = ROUND.as_millis() as u64;
-                match way.call(Ask::ReadIndex(ReadIndex { lease: false, left_ms }), ROUND).await {
+                let promised = self.ledger.promised().map(|vote| wire_vote(&vote));
+                match way.ask(Ask::ReadIndex(ReadIndex { lease: false, left_ms, promised }), ROUND).await {
                     Ok(Say::ReadableFrom(from)) if from.index > 0 => {
                         Some(Pass { index: from.index, stamp: Some(Timestamp(from.stamp_ms)) })
                     }
@@ -164,37 +173,74 @@ impl Barrier {
         }
     }
 
-    /// Whether a quorum of the membership in force, of both halves of a joint one, says that this node still leads.
+    /// A pass for the readers of a member that has promised this, if it leads with that member's confirmation alone: what was
+    /// acknowledged before the member asked was acknowledged by this leader or one before it.
+    pub(super) fn pass_of(&self, member: u64, promised: Vote) -> Option<Pass> {
+        let term = self.leader.batcher.term()?;
+        let vote = self.vote(term);
+        let membership = self.ledger.membership()?;
+        let pass = self.here();
+        let mut confirmed = self.own_confirmation(&vote);
+        confirmed.extend((promised <= vote).then_some(member));
+        (is_quorum(&membership, &confirmed) && self.leader.batcher.term() == Some(term)).then_some(pass)
+    }
+
+    fn vote(&self, term: u64) -> Vote {
+        vote_from_wal(wal::Vote { term, node: self.leader.node, committed: true })
+    }
+
+    fn own_confirmation(&self, vote: &Vote) -> BTreeSet<u64> {
+        self.ledger.stands_by(vote).then_some(self.leader.node).into_iter().collect()
+    }
+
+    /// Whether a quorum of the membership in force, of both halves of a joint one, says that this node still leads. As many are
+    /// asked as are needed; the others if these take long.
     async fn confirm(&self, term: u64, deadline: Instant) -> bool {
-        let own = self.leader.node;
-        let vote: Vote = vote_from_wal(wal::Vote { term, node: own, committed: true });
+        let vote = self.vote(term);
         let Some(membership) = self.ledger.membership() else { return false };
-        let mut confirmed = BTreeSet::new();
-        if self.ledger.stands_by(&vote) {
-            confirmed.insert(own);
+        let mut confirmed = self.own_confirmation(&vote);
+        let mut others: Vec<u64> = membership.voter_ids().filter(|id| *id != self.leader.node).collect();
+        {
+            let slow = self.slow.lock();
+            others.sort_by_key(|id| (slow.contains(id), *id));
         }
-        let voters: BTreeSet<u64> = membership.voter_ids().collect();
-        let asked = voters.iter().filter(|id| **id != own);
-        let ways = asked.filter_map(|id| self.leader.roster.way(*id).map(|way| (*id, way)));
-        let mut answers: FuturesUnordered<_> =
-            ways.map(|(id, way)| self.ask(id, way, vote, deadline)).collect();
-        let is_quorum = |confirmed: &BTreeSet<u64>| {
-            let configs = membership.get_joint_config();
-            configs.iter().all(|config| config.intersection(confirmed).count() > config.len() / 2)
+        let needed = match membership.get_joint_config().as_slice() {
+            [voters] => (voters.len() / 2 + 1).saturating_sub(confirmed.len()),
+            _ => others.len(),
         };
-        while !is_quorum(&confirmed) {
-            match answers.next().await {
-                Some(Some(id)) => confirmed.insert(id),
-                Some(None) => continue,
-                None => return false,
+        let asked = |ids: &[u64]| -> Vec<_> {
+            let way = |id: &u64| self.leader.roster.way(*id).map(|way| self.ask(*id, way, vote, deadline));
+            ids.iter().filter_map(way).collect()
+        };
+        let (first, mut later) = others.split_at(needed.min(others.len()));
+        let mut answers: FuturesUnordered<_> = asked(first).into_iter().collect();
+        let hurry = tokio::time::sleep(HURRY);
+        tokio::pin!(hurry);
+        while !is_quorum(&membership, &confirmed) {
+            // `None`: one does not confirm, or it takes long.
+            let answer = tokio::select! {
+                biased;
+                answer = answers.next(), if !answers.is_empty() => answer.flatten(),
+                () = &mut hurry, if !later.is_empty() => None,
+                else => None,
             };
+            match answer {
+                Some(id) => drop(confirmed.insert(id)),
+                None if !later.is_empty() => {
+                    let silent = first.iter().copied().filter(|id| !confirmed.contains(id));
+                    *self.slow.lock() = silent.collect();
+                    answers.extend(asked(std::mem::take(&mut later)));
+                }
+                None if answers.is_empty() => return false,
+                None => {}
+            }
         }
         true
     }
 
     async fn ask(&self, id: u64, way: Way, vote: Vote, deadline: Instant) -> Option<u64> {
         let patience = deadline.saturating_duration_since(Instant::now());
-        match way.call(Ask::Confirm(Confirm { vote: wire_vote(&vote) }), patience).await {
+        match way.ask(Ask::Confirm(Confirm { vote: wire_vote(&vote) }), patience).await {
             Ok(Say::Confirmed(answer)) => {
                 self.time.heard(id, clocks(answer.clocks));
                 answer.confirmed.then_some(id)
@@ -202,4 +248,10 @@ impl Barrier {
             _ => None,
         }
     }
+}
+
+/// Whether these are a quorum of a membership, of both halves of a joint one.
+fn is_quorum(membership: &Membership<u64, Member>, confirmed: &BTreeSet<u64>) -> bool {
+    let configs = membership.get_joint_config();
+    configs.iter().all(|config| config.intersection(confirmed).count() > config.len() / 2)
 }

@@ -1,15 +1,14 @@
 //! Packs waiting transactions into log entries and proposes them.
 //!
 //! ```text
-//! submit --(budget of bytes)--> queue --(window of entries)--> entry --> raft --> apply --> caller
+//! submit --(budget of bytes)--> packing --> entry --> raft --> apply --> caller
 //! ```
 //!
-//! There is no timer: whatever waits when a place in the window is free travels together, so a lone write goes
-//! at once and a crowd is packed. Entries are proposed one after the other by one task, so their order in the
+//! How much is packed together is in [`packing`](super::packing).
+//! Entries are proposed one after the other by one task, so their order in the
 //! log is the order of the queue. Only a leader takes transactions, and an entry is bound to the term in which its time
 //! was stamped: in another one raft refuses it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::WriteError;
 use super::cluster_time::ClusterTime;
 use super::machine::Machine;
+use super::packing::{Flight, Packing, Place};
 use super::proposal::{Batch, Caller, Proposal, Reply};
 use super::replica::Replica;
 use super::touches::Touches;
@@ -28,17 +28,8 @@ use super::types::{self, TypeConfig, committed_leader};
 use crate::model::{Command, LogEntry, Query, Transaction, codec};
 use crate::wal::{Room, Wal};
 
-/// Commands after which an entry is full. A larger transaction travels alone.
-const ENTRY_COMMANDS: usize = 512;
-
-/// Bytes of keys and values after which an entry is full. A larger transaction travels alone.
-const ENTRY_BYTES: usize = 256 << 10;
-
 /// Touches taken along in one entry: apply does a bounded amount of work.
 const ENTRY_TOUCHES: usize = 1_024;
-
-/// Entries proposed and not yet applied.
-const WINDOW_ENTRIES: usize = 8;
 
 /// Bytes of transactions waiting or in flight; callers beyond wait for room.
 const BUDGET_BYTES: usize = 64 << 20;
@@ -53,18 +44,17 @@ pub(super) struct Batcher {
     queue: Mutex<Queue>,
     /// The term in which this node leads, 0 for none: every read looks at it, and must not wait for the queue.
     leads: AtomicU64,
-    filled: Notify,
+    /// Something waits, or has come back.
+    changed: Arc<Notify>,
     budget: Arc<Semaphore>,
-    window: Arc<Semaphore>,
+    flight: Flight,
     touches: Arc<Touches>,
     wal: Wal,
 }
 
 #[derive(Default)]
 struct Queue {
-    /// Oldest first, so tickets ascend.
-    waiting: VecDeque<Waiting>,
-    next_ticket: u64,
+    packing: Packing<Waiting>,
     /// An empty entry is wanted, for the sake of time or touches.
     tick: bool,
     phase: Phase,
@@ -92,32 +82,21 @@ impl Phase {
     }
 }
 
-impl Queue {
-    fn push(&mut self, transaction: Transaction, bytes: usize, caller: Caller) -> u64 {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.waiting.push_back(Waiting { ticket, transaction, bytes, caller });
-        ticket
-    }
-}
-
 /// A transaction that is not proposed yet.
 struct Waiting {
-    ticket: u64,
     transaction: Transaction,
-    /// Bytes of its keys and values.
-    bytes: usize,
     caller: Caller,
 }
 
 impl Batcher {
     pub(super) fn new(touches: Arc<Touches>, wal: Wal) -> Batcher {
+        let changed = Arc::new(Notify::new());
         Batcher {
             queue: Mutex::default(),
             leads: AtomicU64::new(0),
-            filled: Notify::new(),
+            flight: Flight::new(Arc::clone(&changed)),
+            changed,
             budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
-            window: Arc::new(Semaphore::new(WINDOW_ENTRIES)),
             touches,
             wal,
         }
@@ -155,7 +134,7 @@ impl Batcher {
     pub(super) fn lead(&self, term: u64) {
         self.queue.lock().phase = Phase::Leads(term);
         self.leads.store(term, Ordering::Release);
-        self.filled.notify_one();
+        self.changed.notify_one();
     }
 
     /// This node does not lead any more: what waits was not proposed.
@@ -165,7 +144,7 @@ impl Batcher {
             let mut queue = self.queue.lock();
             queue.phase = Phase::Follows;
             queue.tick = false;
-            std::mem::take(&mut queue.waiting)
+            queue.packing.take_all()
         };
         for Waiting { caller, .. } in waiting {
             let _ = caller.sender.send(Err(WriteError::NoLeader));
@@ -180,22 +159,21 @@ impl Batcher {
     /// Asks for an entry soon, even if there is nothing to write.
     pub(super) fn tick(&self) {
         self.queue.lock().tick = true;
-        self.filled.notify_one();
+        self.changed.notify_one();
     }
 
     /// Takes no more; what waits is refused, for a place in the queue or in the window too.
     pub(super) fn close(&self) {
         self.budget.close();
-        self.window.close();
         let waiting = {
             let mut queue = self.queue.lock();
             queue.closed = true;
-            std::mem::take(&mut queue.waiting)
+            queue.packing.take_all()
         };
         for Waiting { caller, .. } in waiting {
             let _ = caller.sender.send(Err(WriteError::Unavailable));
         }
-        self.filled.notify_one();
+        self.changed.notify_one();
     }
 
     async fn admit(&self, bytes: usize, deadline: Instant) -> Result<OwnedSemaphorePermit, WriteError> {
@@ -222,29 +200,28 @@ impl Batcher {
             Phase::Seeds(_) if is_seed => {}
             Phase::Follows | Phase::Seeds(_) => return Err(WriteError::NoLeader),
         }
-        let ticket = queue.push(transaction, bytes, caller);
+        let commands = transaction.commands.len();
+        let ticket = queue.packing.push(Waiting { transaction, caller }, commands, bytes);
+        let may_go = self.flight.is_open(queue.packing.is_full());
         drop(queue);
-        self.filled.notify_one();
+        if may_go {
+            self.changed.notify_one();
+        }
         Ok(ticket)
     }
 
     /// The caller's deadline has passed. Only what is still in the queue has certainly not been applied.
     fn withdraw(&self, ticket: u64) -> WriteError {
-        let mut queue = self.queue.lock();
-        match queue.waiting.binary_search_by_key(&ticket, |waiting| waiting.ticket) {
-            Ok(at) => {
-                queue.waiting.remove(at);
-                WriteError::Overloaded
-            }
-            Err(_) => WriteError::UnknownOutcome,
+        match self.queue.lock().packing.withdraw(ticket) {
+            true => WriteError::Overloaded,
+            false => WriteError::UnknownOutcome,
         }
     }
 
     /// Proposes until closed. One task runs this.
     pub(super) async fn run(&self, raft: Raft, time: Arc<ClusterTime>, replica: Arc<Replica>) {
-        while let Some(()) = self.wanted().await {
-            let Ok(place) = Arc::clone(&self.window).acquire_owned().await else { return };
-            let Some(Drained { mut transactions, mut callers, tick, term }) = self.drain() else { continue };
+        while let Some(parcel) = self.next().await {
+            let Parcel { mut transactions, mut callers, tick, term, place } = parcel;
             let mut touches = Vec::new();
             if self.wal.room() == Room::Ample {
                 touches = self.touches.take(ENTRY_TOUCHES);
@@ -257,7 +234,7 @@ impl Batcher {
                 }
             }
             let entry = LogEntry { level: replica.level(), at: time.now(), touches, transactions };
-            let proposal = Proposal::waited_for(codec::encode(&entry), Batch { callers, _window: place });
+            let proposal = Proposal::waited_for(codec::encode(&entry), Batch { callers, _place: place });
             let refused = proposal.clone();
             let reply = types::Reply::new(move |result: openraft::raft::ClientWriteResult<TypeConfig>| {
                 if let (Err(error), Some(batch)) = (result, refused.take_batch()) {
@@ -271,47 +248,39 @@ impl Batcher {
         }
     }
 
-    /// Returns when there is something to propose; `None` when closed.
-    async fn wanted(&self) -> Option<()> {
+    /// What the next entry is to hold; `None` when closed.
+    async fn next(&self) -> Option<Parcel> {
         loop {
-            let filled = self.filled.notified();
+            let changed = self.changed.notified();
             {
-                let queue = self.queue.lock();
+                let mut queue = self.queue.lock();
                 if queue.closed {
                     return None;
                 }
-                if queue.phase.term().is_some() && (!queue.waiting.is_empty() || queue.tick) {
-                    return Some(());
+                if let Some(parcel) = self.pack(&mut queue) {
+                    return Some(parcel);
                 }
             }
-            filled.await;
+            changed.await;
         }
     }
 
-    /// The transactions of the next entry, as many as fit, and who waits for each; `None` if this node does not lead.
-    fn drain(&self) -> Option<Drained> {
-        let mut queue = self.queue.lock();
+    /// The transactions of the next entry, if there is something to propose and an entry may go.
+    fn pack(&self, queue: &mut Queue) -> Option<Parcel> {
         let term = queue.phase.term()?;
-        let tick = std::mem::take(&mut queue.tick);
-        let (mut commands, mut total_bytes) = (0, 0);
-        let most = queue.waiting.len().min(ENTRY_COMMANDS);
-        let (mut transactions, mut callers) = (Vec::with_capacity(most), Vec::with_capacity(most));
-        while let Some(Waiting { transaction, bytes, .. }) = queue.waiting.front() {
-            commands += transaction.commands.len();
-            total_bytes += bytes;
-            if !callers.is_empty() && (commands > ENTRY_COMMANDS || total_bytes > ENTRY_BYTES) {
-                break;
-            }
-            let Some(Waiting { transaction, caller, .. }) = queue.waiting.pop_front() else { break };
-            transactions.push(transaction);
-            callers.push(caller);
+        if queue.packing.is_empty() && !queue.tick {
+            return None;
         }
-        Some(Drained { transactions, callers, tick, term })
+        let place = self.flight.enter(queue.packing.is_full())?;
+        let tick = std::mem::take(&mut queue.tick);
+        let waiting = queue.packing.take().into_iter();
+        let (transactions, callers) = waiting.map(|waiting| (waiting.transaction, waiting.caller)).unzip();
+        Some(Parcel { transactions, callers, tick, term, place })
     }
 }
 
-/// What was taken out of the queue for one entry.
-struct Drained {
+/// What one entry is to hold.
+struct Parcel {
     transactions: Vec<Transaction>,
     /// One for each transaction.
     callers: Vec<Caller>,
@@ -319,6 +288,7 @@ struct Drained {
     tick: bool,
     /// The term in which it may be proposed.
     term: u64,
+    place: Place,
 }
 
 /// Tells callers whose transactions were not proposed.

@@ -56,6 +56,9 @@ impl Checkpoints {
     }
 }
 
+/// A voter that has not spoken of an entry is not waited for once so many later ones were compared: it may be away for long.
+const LATER: usize = 2;
+
 /// What members said, by entry.
 #[derive(Default)]
 pub(super) struct Tally {
@@ -64,8 +67,8 @@ pub(super) struct Tally {
     agreed: BTreeMap<u64, u64>,
     /// Members whose hash was last found wrong.
     wrong: BTreeSet<u64>,
-    /// Entries whose difference was told.
-    told: BTreeSet<u64>,
+    /// Entries whose difference was told, and who was said to be wrong.
+    told: BTreeMap<u64, BTreeSet<u64>>,
 }
 
 /// What differs after an entry.
@@ -98,7 +101,7 @@ impl Tally {
     /// Compares what `voters` and others said. Each difference is told once, and again if more members turn out wrong.
     pub(super) fn compare(&mut self, voters: &BTreeSet<u64>) -> Option<Difference> {
         let mut found = None;
-        for (index, said) in &self.said {
+        for (earlier, (index, said)) in self.said.iter().enumerate() {
             let right = said.values().find(|hash| {
                 let same = voters.iter().filter(|voter| said.get(voter) == Some(hash)).count();
                 same > voters.len() / 2
@@ -114,14 +117,20 @@ impl Tally {
             }
             let differ = said.values().any(|hash| Some(hash) != said.values().next());
             // Who has not spoken yet may still make a majority of one side.
-            let is_open = right.is_none() && voters.iter().any(|voter| !said.contains_key(voter));
-            if differ && !is_open && !self.told.contains(index) {
-                let wrong = said.iter().filter(|(_, hash)| right.is_some_and(|right| right != *hash));
-                found = Some(Difference { index: *index, wrong: wrong.map(|(member, _)| *member).collect() });
+            let may_speak = self.said.len() - earlier <= LATER;
+            let is_open =
+                may_speak && right.is_none() && voters.iter().any(|voter| !said.contains_key(voter));
+            if !differ || is_open {
+                continue;
+            }
+            let wrong = said.iter().filter(|(_, hash)| right.is_some_and(|right| right != *hash));
+            let wrong: BTreeSet<u64> = wrong.map(|(member, _)| *member).collect();
+            if self.told.get(index).is_none_or(|told| !told.is_superset(&wrong)) {
+                found = Some(Difference { index: *index, wrong });
             }
         }
-        if let Some(Difference { index, .. }) = &found {
-            self.told.insert(*index);
+        if let Some(Difference { index, wrong }) = &found {
+            self.told.insert(*index, wrong.clone());
             while self.told.len() > KEPT {
                 self.told.pop_first();
             }
@@ -173,6 +182,36 @@ mod tests {
             Some(Difference { index: 30, wrong: BTreeSet::from([9]) }),
             "a learner is judged by the voters"
         );
+    }
+
+    /// Goal: a voter that never speaks hides no difference for long.
+    #[test]
+    fn a_voter_that_says_nothing_is_not_waited_for_without_end() {
+        let voters = BTreeSet::from([1, 2, 3]);
+        let mut tally = Tally::default();
+        tally.add(1, at(10, 7));
+        tally.add(2, at(10, 9));
+        tally.add(1, at(20, 7));
+        assert_eq!(tally.compare(&voters), None, "the third may speak yet");
+        tally.add(1, at(30, 7));
+        assert_eq!(tally.compare(&voters), Some(Difference { index: 10, wrong: BTreeSet::new() }));
+        assert_eq!(tally.compare(&voters), None, "it was told");
+    }
+
+    /// Goal: who is found wrong after a difference was told is told too.
+    #[test]
+    fn more_members_that_turn_out_wrong_are_told() {
+        let voters = BTreeSet::from([1, 2, 3, 4, 5]);
+        let mut tally = Tally::default();
+        for (member, contents) in [(1, 7), (2, 7), (3, 7), (4, 9)] {
+            tally.add(member, at(10, contents));
+        }
+        let wrong =
+            |members: &[u64]| Some(Difference { index: 10, wrong: members.iter().copied().collect() });
+        assert_eq!(tally.compare(&voters), wrong(&[4]));
+        tally.add(5, at(10, 9));
+        assert_eq!(tally.compare(&voters), wrong(&[4, 5]));
+        assert_eq!(tally.compare(&voters), None);
     }
 
     #[test]

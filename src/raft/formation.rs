@@ -308,6 +308,7 @@ impl Formation {
             learner: self.lobby.name.learner,
             relayed: false,
             max_level: u32::from(self.lobby.name.max_level.0),
+            known: false,
         };
         match self.call(link, Ask::Join(ask), ADMISSION).await {
             Ok(Say::Joined(Joined { cluster: Some(cluster), node, .. })) => {

@@ -7,28 +7,18 @@
 //! A transaction is sent at most once. What was not sent was certainly not applied; once it was sent and no answer came,
 //! its outcome is unknown, and nothing here tries again.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Duration, Instant, timeout_at};
 
-use super::peer::{AskStore, CallError, Forward, Parts, ReadAt, Way};
+use super::packing::{Flight, Packing, Place};
+use super::peer::{AskStore, CallError, Forward, Parts, ReadAt, Refusal, Way};
 use super::{Reply, WriteError};
 use crate::model::{Level, LogEntry, Query, Timestamp, Transaction, codec};
-
-/// Commands after which a message is full. A larger transaction travels alone.
-const MESSAGE_COMMANDS: usize = 512;
-
-/// Bytes of keys and values after which a message is full.
-const MESSAGE_BYTES: usize = 256 << 10;
-
-/// Messages under way.
-const WINDOW_MESSAGES: usize = 16;
 
 /// Bytes of transactions waiting or under way; callers beyond wait for room.
 const BUDGET_BYTES: usize = 64 << 20;
@@ -42,9 +32,9 @@ const AFTER_DEADLINE: Duration = Duration::from_millis(500);
 /// Sends transactions to the leader.
 pub(super) struct Forwarder {
     queue: Mutex<Queue>,
-    filled: Notify,
+    /// Something waits, or has come back.
+    changed: Arc<Notify>,
     budget: Arc<Semaphore>,
-    window: Arc<Semaphore>,
     runtime: Handle,
     /// The level in force, at which transactions are encoded.
     level: Arc<AtomicU16>,
@@ -52,19 +42,23 @@ pub(super) struct Forwarder {
 
 #[derive(Default)]
 struct Queue {
-    /// Oldest first, so tickets ascend.
-    waiting: VecDeque<Parcel>,
-    next_ticket: u64,
+    /// What waits for the leader that was last known.
+    packing: Packing<Waiting>,
+    lane: Option<Lane>,
+    closed: bool,
+}
+
+/// The way to a leader. What is under way to another does not hold it up.
+struct Lane {
+    leader: u64,
+    way: Way,
+    flight: Flight,
 }
 
 /// A transaction that is to be sent.
-struct Parcel {
-    ticket: u64,
-    leader: u64,
-    way: Way,
+struct Waiting {
     transaction: Transaction,
     reads: Vec<(usize, Query)>,
-    bytes: usize,
     deadline: Instant,
     sender: oneshot::Sender<Result<Reply, WriteError>>,
     _budget: OwnedSemaphorePermit,
@@ -74,9 +68,8 @@ impl Forwarder {
     pub(super) fn new(level: Arc<AtomicU16>) -> Forwarder {
         Forwarder {
             queue: Mutex::default(),
-            filled: Notify::new(),
+            changed: Arc::default(),
             budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
-            window: Arc::new(Semaphore::new(WINDOW_MESSAGES)),
             runtime: Handle::current(),
             level,
         }
@@ -85,7 +78,7 @@ impl Forwarder {
     /// Hands a transaction to `leader` and waits for its reply, at most until `deadline`.
     pub(super) async fn write(
         &self,
-        (leader, way): (u64, Way),
+        to: (u64, Way),
         transaction: Transaction,
         reads: Vec<(usize, Query)>,
         deadline: Instant,
@@ -98,105 +91,118 @@ impl Forwarder {
         let budget = timeout_at(deadline, Arc::clone(&self.budget).acquire_many_owned(cost)).await;
         let budget = budget.map_err(|_| WriteError::Overloaded)?.map_err(|_| WriteError::Unavailable)?;
         let (sender, mut receiver) = oneshot::channel();
-        let ticket = {
-            let mut queue = self.queue.lock();
-            let ticket = queue.next_ticket;
-            queue.next_ticket += 1;
-            queue.waiting.push_back(Parcel {
-                ticket,
-                leader,
-                way,
-                transaction,
-                reads,
-                bytes,
-                deadline,
-                sender,
-                _budget: budget,
-            });
-            ticket
-        };
-        self.filled.notify_one();
+        let commands = transaction.commands.len();
+        let waiting = Waiting { transaction, reads, deadline, sender, _budget: budget };
+        let ticket = self.enqueue(to, waiting, commands, bytes)?;
         match timeout_at(deadline, &mut receiver).await {
             Ok(answer) => answer.unwrap_or(Err(WriteError::UnknownOutcome)),
             Err(_) => Err(self.withdraw(ticket)),
         }
     }
 
+    /// Queues a transaction. What waits for another leader comes back: it was not sent, and may be sent to this one.
+    fn enqueue(
+        &self,
+        (leader, way): (u64, Way),
+        waiting: Waiting,
+        commands: usize,
+        bytes: usize,
+    ) -> Result<u64, WriteError> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(WriteError::Unavailable);
+        }
+        let former = queue.lane.take_if(|lane| lane.leader != leader);
+        let returned = former.map(|_| queue.packing.take_all()).unwrap_or_default();
+        let ticket = queue.packing.push(waiting, commands, bytes);
+        let is_full = queue.packing.is_full();
+        let flight = || Flight::new(Arc::clone(&self.changed));
+        let lane = queue.lane.get_or_insert_with(|| Lane { leader, way: way.clone(), flight: flight() });
+        lane.way = way;
+        let may_go = lane.flight.is_open(is_full);
+        drop(queue);
+        refuse(returned, WriteError::NoLeader);
+        if may_go {
+            self.changed.notify_one();
+        }
+        Ok(ticket)
+    }
+
     /// The deadline has passed. Only what is still in the queue has certainly not been sent.
     fn withdraw(&self, ticket: u64) -> WriteError {
-        let mut queue = self.queue.lock();
-        match queue.waiting.binary_search_by_key(&ticket, |parcel| parcel.ticket) {
-            Ok(at) => {
-                queue.waiting.remove(at);
-                WriteError::Overloaded
-            }
-            Err(_) => WriteError::UnknownOutcome,
+        match self.queue.lock().packing.withdraw(ticket) {
+            true => WriteError::Overloaded,
+            false => WriteError::UnknownOutcome,
         }
     }
 
     /// Takes no more; what waits is refused.
     pub(super) fn close(&self) {
         self.budget.close();
-        self.window.close();
-        let waiting = std::mem::take(&mut self.queue.lock().waiting);
-        for parcel in waiting {
-            let _ = parcel.sender.send(Err(WriteError::Unavailable));
-        }
+        let returned = {
+            let mut queue = self.queue.lock();
+            queue.closed = true;
+            queue.packing.take_all()
+        };
+        refuse(returned, WriteError::Unavailable);
+        self.changed.notify_one();
     }
 
     /// Sends until closed. One task runs this.
     pub(super) async fn run(&self) {
-        loop {
-            let Ok(place) = Arc::clone(&self.window).acquire_owned().await else { return };
-            let parcels = self.filled().await;
+        while let Some((way, parcel, place)) = self.next().await {
             let level = Level(self.level.load(Ordering::Acquire));
             self.runtime.spawn(async move {
-                send(parcels, level).await;
+                send(way, parcel, level).await;
                 drop(place);
             });
         }
     }
 
-    /// What goes into the next message: all to the same leader, in the order in which it came.
-    async fn filled(&self) -> Vec<Parcel> {
+    /// What goes into the next message; `None` when closed.
+    async fn next(&self) -> Option<(Way, Vec<Waiting>, Place)> {
         loop {
-            let filled = self.filled.notified();
-            let parcels = take_message(&mut self.queue.lock().waiting);
-            if !parcels.is_empty() {
-                return parcels;
+            let changed = self.changed.notified();
+            {
+                let mut queue = self.queue.lock();
+                if queue.closed {
+                    return None;
+                }
+                if let Some(lane) = queue.lane.as_ref().filter(|_| !queue.packing.is_empty())
+                    && let Some(place) = lane.flight.enter(queue.packing.is_full())
+                {
+                    let way = lane.way.clone();
+                    return Some((way, queue.packing.take(), place));
+                }
             }
-            filled.await;
+            changed.await;
         }
     }
 }
 
-fn take_message(queue: &mut VecDeque<Parcel>) -> Vec<Parcel> {
-    let Some(leader) = queue.front().map(|parcel| parcel.leader) else { return Vec::new() };
-    let (mut commands, mut bytes) = (0, 0);
-    let fits = queue.iter().take_while(|parcel| {
-        let is_first = commands == 0;
-        commands += parcel.transaction.commands.len().max(1);
-        bytes += parcel.bytes;
-        parcel.leader == leader && (is_first || commands <= MESSAGE_COMMANDS && bytes <= MESSAGE_BYTES)
-    });
-    let count = fits.count();
-    queue.drain(..count).collect()
+/// Hands back what was not sent.
+fn refuse(returned: Vec<Waiting>, error: WriteError) {
+    for waiting in returned {
+        // A caller that went away wants no answer.
+        let _ = waiting.sender.send(Err(error));
+    }
 }
 
 /// Sends one message and hands out what comes back.
-async fn send(mut parcels: Vec<Parcel>, level: Level) {
+async fn send(way: Way, mut parcel: Vec<Waiting>, level: Level) {
     // Who has given up is not sent for.
-    parcels.retain(|parcel| !parcel.sender.is_closed());
-    let Some(Parcel { way, .. }) = parcels.first() else { return };
-    let way = way.clone();
-    let latest = parcels.iter().map(|parcel| parcel.deadline).max().unwrap_or_else(Instant::now);
-    let (message, callers) = message(parcels, level);
+    parcel.retain(|waiting| !waiting.sender.is_closed());
+    let Some(latest) = parcel.iter().map(|waiting| waiting.deadline).max() else { return };
+    let (message, callers) = message(parcel, level);
     let mut callers: Vec<_> = callers.into_iter().map(|sender| Some((sender, Parts::default()))).collect();
     let until = latest + AFTER_DEADLINE;
     let opened = timeout_at(until, way.link().forward(&way.envelope, message)).await;
     let error = match opened {
         Ok(Ok(mut frames)) => {
-            while let Ok(Some(Ok(frame))) = timeout_at(until, frames.next()).await {
+            let mut is_refused = false;
+            while let Ok(Some(answered)) = timeout_at(until, frames.next()).await {
+                is_refused = Refusal::named(&answered.refused).is_some();
+                let Some(frame) = answered.forwarded else { break };
                 let place = callers.get_mut(frame.transaction as usize);
                 let Some(slot) = place else { break };
                 let done = slot.as_mut().and_then(|(_, parts)| parts.take(frame));
@@ -206,7 +212,8 @@ async fn send(mut parcels: Vec<Parcel>, level: Level) {
                     let _ = sender.send(result);
                 }
             }
-            WriteError::UnknownOutcome
+            // What was not looked at was not proposed.
+            if is_refused { WriteError::NoLeader } else { WriteError::UnknownOutcome }
         }
         Ok(Err(CallError::Unsent(_) | CallError::Refused(_))) => WriteError::NoLeader,
         Ok(Err(CallError::Lost(_))) | Err(_) => WriteError::UnknownOutcome,
@@ -218,17 +225,17 @@ async fn send(mut parcels: Vec<Parcel>, level: Level) {
 
 type Caller = oneshot::Sender<Result<Reply, WriteError>>;
 
-fn message(parcels: Vec<Parcel>, level: Level) -> (Forward, Vec<Caller>) {
+fn message(parcel: Vec<Waiting>, level: Level) -> (Forward, Vec<Caller>) {
     let now = Instant::now();
     let (mut transactions, mut reads, mut left_ms, mut callers) = (vec![], vec![], vec![], vec![]);
-    for (n, parcel) in parcels.into_iter().enumerate() {
-        for (before, query) in &parcel.reads {
+    for (n, waiting) in parcel.into_iter().enumerate() {
+        for (before, query) in &waiting.reads {
             let (transaction, before) = (n as u32, *before as u32);
             reads.push(ReadAt { transaction, before, query: AskStore::from(query) });
         }
-        transactions.push(parcel.transaction);
-        left_ms.push(parcel.deadline.saturating_duration_since(now).as_millis() as u64);
-        callers.push(parcel.sender);
+        transactions.push(waiting.transaction);
+        left_ms.push(waiting.deadline.saturating_duration_since(now).as_millis() as u64);
+        callers.push(waiting.sender);
     }
     let entry = LogEntry { level, at: Timestamp(0), touches: Vec::new(), transactions };
     (Forward { entry: codec::encode(&entry), reads, left_ms }, callers)

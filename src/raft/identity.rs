@@ -34,7 +34,7 @@ use crate::wal::{self, Durability};
 /// The format of all marks.
 pub(super) const FORMAT: u32 = 1;
 const JOIN: &str = "join.json";
-const NODE: &str = "node.json";
+pub(super) const NODE: &str = "node.json";
 const RUNNING: &str = "running.json";
 const RESTORE: &str = "restore.json";
 
@@ -170,9 +170,12 @@ impl Directory {
             return Ok(Some(identity));
         }
         if self.is_being_restored()? {
-            return Err(self.foreign(
-                "a restore into it was not finished: run `kvorum restore` again, or use an empty directory",
-            ));
+            return Err(self.foreign(match self.is_being_recovered()? {
+                true => "a recovery of it was not finished: run `kvorum recover` again",
+                false => {
+                    "a restore into it was not finished: run `kvorum restore` again, or use an empty directory"
+                }
+            }));
         }
         if !self.names(&self.snapshots())?.is_empty() {
             return Err(

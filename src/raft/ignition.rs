@@ -1,6 +1,7 @@
 //! A raft core comes to life: the cluster begins if this node creates it, and the node's tasks run.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::time::{Duration, Instant};
 
@@ -111,6 +112,10 @@ pub(super) fn spawn_tasks(
         tasks.spawn("raft-quiet", async move {
             tokio::time::sleep_until(until).await;
             node.raft.runtime_config().elect(true);
+            // One whose state was found wrong meanwhile stands for no election.
+            if node.replica.diverged.load(Ordering::SeqCst) {
+                node.raft.runtime_config().elect(false);
+            }
             node.tasks.stopped().await;
         });
     }

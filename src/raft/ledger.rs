@@ -2,6 +2,9 @@
 //!
 //! Both are noted when they are handed to the log and before they are on disk, so they are never behind what raft goes by.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use openraft::Membership;
 use parking_lot::Mutex;
 
@@ -11,12 +14,14 @@ use super::types::{Member, StoredMembership, Vote};
 #[derive(Default)]
 pub(super) struct Ledger {
     vote: Mutex<Option<Vote>>,
-    membership: Mutex<Option<(u64, Membership<u64, Member>)>>,
+    membership: Mutex<Option<(u64, Arc<Membership<u64, Member>>)>>,
+    /// Last entry that a leader said to be committed, whether this node has it or not.
+    committed: AtomicU64,
 }
 
 impl Ledger {
     pub(super) fn new(vote: Option<Vote>) -> Ledger {
-        Ledger { vote: Mutex::new(vote), membership: Mutex::default() }
+        Ledger { vote: Mutex::new(vote), ..Ledger::default() }
     }
 
     /// A vote is handed to the log.
@@ -34,9 +39,19 @@ impl Ledger {
         *self.vote.lock()
     }
 
+    /// A leader says up to where the log is committed.
+    pub(super) fn heard_committed(&self, index: u64) {
+        self.committed.fetch_max(index, Ordering::Relaxed);
+    }
+
+    /// Last entry that a leader said to be committed.
+    pub(super) fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Relaxed)
+    }
+
     /// A membership is appended at `index`; it is in force from now on.
     pub(super) fn appended(&self, index: u64, membership: &Membership<u64, Member>) {
-        *self.membership.lock() = Some((index, membership.clone()));
+        *self.membership.lock() = Some((index, Arc::new(membership.clone())));
     }
 
     /// Entries after `index` are cut off.
@@ -50,13 +65,13 @@ impl Ledger {
         let index = stored.log_id().as_ref().map_or(0, |id| id.index);
         let mut membership = self.membership.lock();
         if membership.as_ref().is_none_or(|(at, _)| *at <= index) {
-            *membership = Some((index, stored.membership().clone()));
+            *membership = Some((index, Arc::new(stored.membership().clone())));
         }
     }
 
     /// The membership in force, if it is known: always while this node leads.
-    pub(super) fn membership(&self) -> Option<Membership<u64, Member>> {
-        self.membership.lock().as_ref().map(|(_, membership)| membership.clone())
+    pub(super) fn membership(&self) -> Option<Arc<Membership<u64, Member>>> {
+        self.membership.lock().as_ref().map(|(_, membership)| Arc::clone(membership))
     }
 }
 
@@ -97,7 +112,7 @@ mod tests {
         ledger.learn(&StoredMembership::new(at(4), membership(&[1])));
         ledger.appended(9, &membership(&[1, 2, 3]));
         ledger.learn(&StoredMembership::new(at(4), membership(&[1])));
-        assert_eq!(ledger.membership(), Some(membership(&[1, 2, 3])), "raft's word is older");
+        assert_eq!(ledger.membership(), Some(Arc::new(membership(&[1, 2, 3]))), "raft's word is older");
         ledger.truncated_after(Some(8));
         assert_eq!(ledger.membership(), None);
     }

@@ -57,26 +57,17 @@ pub fn recover(
 ) -> Result<Restored, OpenError> {
     let directory = Directory::new(disk, data_dir);
     let _lock = directory.lock()?;
-    let file = match directory.is_being_restored()? && !directory.has_node()? {
-        // The old files were moved already, or were about to be.
-        true => recovered(&directory)?,
-        false => None,
-    };
-    let file = match file {
-        Some(file) => file,
+    let (file, aside) = match begun(&directory)? {
+        Some(begun) => begun,
         None => {
             let identity =
                 directory.known()?.ok_or_else(|| directory.foreign("there is no node in it to recover"))?;
             let file = gather(&directory, identity, wal)?;
             directory.mark_restore()?;
-            directory.set_aside(
-                &format!("{ASIDE}{}-{}", hex(identity.cluster), identity.node),
-                &STAYING,
-                None,
-            )?;
-            file
+            (file, format!("{}{}", aside_of(identity.cluster), identity.node))
         }
     };
+    directory.set_aside(&aside, &STAYING)?;
     let what = Restore { file, lifetimes: Lifetimes::Deadline };
     let restored = create(&directory, wal, clock, &what, progress)?;
     let recovery = directory.root().join(RECOVERY);
@@ -84,14 +75,30 @@ pub fn recover(
     Ok(restored)
 }
 
-/// The snapshot that a run before this one has made.
-fn recovered(directory: &Directory) -> Result<Option<PathBuf>, OpenError> {
-    let recovery = directory.root().join(RECOVERY);
-    if directory.names(&recovery)?.is_empty() {
+/// What the directory's name begins with into which what is left of a node of this cluster is moved.
+fn aside_of(cluster: u128) -> String {
+    format!("{ASIDE}{}-", hex(cluster))
+}
+
+/// The snapshot that a run before this one has made, and where it was moving the old files, or had moved them already.
+fn begun(directory: &Directory) -> Result<Option<(PathBuf, String)>, OpenError> {
+    if !directory.is_being_recovered()? {
         return Ok(None);
     }
-    let folder = Folder::open(Arc::clone(directory.disk()), &recovery)?;
-    Ok(folder.list()?.into_iter().next().map(|found| found.path))
+    let folder = Folder::open(Arc::clone(directory.disk()), &directory.root().join(RECOVERY))?;
+    let Some(found) = folder.list()?.into_iter().next() else { return Ok(None) };
+    let cluster = snapshot::verify(directory.disk().as_ref(), &found.path)?.meta.cluster;
+    let mut names = directory.names(directory.root())?.into_iter();
+    let aside = names.find(|name| name.starts_with(&aside_of(cluster)));
+    Ok(aside.map(|aside| (found.path, aside)))
+}
+
+impl Directory {
+    /// Whether the files of a node were being moved out of the way of what it was recovered to.
+    pub(super) fn is_being_recovered(&self) -> Result<bool, OpenError> {
+        let is_moved = self.is_being_restored()? && !self.has_node()?;
+        Ok(is_moved && !self.names(&self.root().join(RECOVERY))?.is_empty())
+    }
 }
 
 /// Takes a snapshot of everything on the disk.

@@ -66,8 +66,8 @@ pub(super) struct Maintenance {
     pub(super) forwarder: Arc<Forwarder>,
     /// The certificates for peers, if there are any.
     pub(super) tls: Option<Arc<Tls>>,
-    /// When a leader was last known.
-    pub(super) leader_seen: parking_lot::Mutex<Instant>,
+    /// When a leader was last known, if one was since the start.
+    pub(super) leader_seen: parking_lot::Mutex<Option<Instant>>,
 }
 
 /// Where the log stood when a snapshot was last taken.
@@ -173,9 +173,9 @@ impl Maintenance {
     pub(super) fn has_leader(&self, known: bool) -> bool {
         let mut seen = self.leader_seen.lock();
         if known {
-            *seen = Instant::now();
+            *seen = Some(Instant::now());
         }
-        seen.elapsed() < LEADERLESS
+        seen.is_some_and(|seen| seen.elapsed() < LEADERLESS)
     }
 
     /// The leader takes this node's notes along with its next entries.

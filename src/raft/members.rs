@@ -48,6 +48,8 @@ pub(super) struct MembersConfig {
     pub(super) replace_after: Duration,
     /// Where peers reach this node.
     pub(super) advertise: String,
+    /// Addresses to ask while no member is known.
+    pub(super) seeds: Vec<String>,
     /// After how long a level that every member understands is raised by itself, if ever.
     pub(super) level_auto_raise_after: Option<Duration>,
 }
@@ -157,13 +159,17 @@ impl Members {
         let effective = self.effective().await?;
         if let Some((node, known)) = find(&effective, incarnation) {
             if known.advertise != member.advertise {
-                if self.is_present(node) {
+                if self.unanswered(node) < PRESENT {
                     let what = "another process with the same data directory answers at its known address";
                     return Err(ClusterError::Refused(what.into()));
                 }
                 self.set(node, Member { learner: known.learner, ..member }).await?;
             }
             return Ok(node);
+        }
+        if join.known {
+            // It was removed before it could tell.
+            return Err(ClusterError::NoSuchMember);
         }
         let mut node = 0;
         while node <= FOUNDERS_MAX {
@@ -243,19 +249,20 @@ impl Members {
     /// Where the members know this node under another address, the leader is to note the present one.
     async fn tell_address(&self, effective: &StoredMembership) {
         let me = self.leader.roster.me();
-        let Some(known) =
-            effective.get_node(&me.node).filter(|known| known.advertise != self.config.advertise)
-        else {
+        // A founder that was stopped before its first entry reached it does not know how it is known.
+        let known = effective.get_node(&me.node);
+        if known.is_some_and(|known| known.advertise == self.config.advertise) {
             return;
-        };
+        }
         let join = Join {
             name: self.config.advertise.clone(),
             incarnation: me.incarnation.into(),
-            learner: known.learner,
+            learner: known.is_some_and(|known| known.learner),
             relayed: false,
             max_level: u32::from(self.leader.roster.max_level().0),
+            known: true,
         };
-        for way in self.leader.roster.others() {
+        for way in self.leader.roster.others(&self.config.seeds) {
             match way.call(Ask::Join(join.clone()), PRESENT).await {
                 Ok(Say::Joined(Joined { cluster: Some(_), .. })) => return,
                 Ok(Say::Joined(Joined { reason, .. })) => {
@@ -273,7 +280,6 @@ impl Members {
             *leads_since = Some((term, Instant::now()));
             *self.raisable.lock() = None;
             *self.tally.lock() = Tally::default();
-            self.leader.roster.forget_answers();
             self.forget_absent();
         }
     }
@@ -344,16 +350,41 @@ impl Members {
         Ok(())
     }
 
-    /// Whether a member answers the heartbeats of this leader. What was before it led does not count.
+    /// Whether a member answers the heartbeats of this node. An answer to an earlier lead of it counts too, as long as it is
+    /// as young as that: it tells the same.
     pub(super) fn is_present(&self, node: u64) -> bool {
-        node == self.leader.node || self.leader.roster.answered_within(node, PRESENT)
+        let answered = self.leader.roster.last_answer(node);
+        node == self.leader.node || answered.is_some_and(|at| at.elapsed() < PRESENT)
+    }
+
+    /// Whether a member has answered a heartbeat since this node leads.
+    pub(super) fn has_answered(&self, node: u64) -> bool {
+        self.leader.roster.last_answer(node).is_some_and(|at| at >= self.since())
+    }
+
+    /// Whether a member may still answer, though it has not since this node leads.
+    pub(super) fn may_answer(&self, node: u64) -> bool {
+        !self.has_answered(node) && self.unanswered(node) < PRESENT
+    }
+
+    /// For how long no heartbeat to a member's known address was answered, as far as this leader can tell.
+    fn unanswered(&self, node: u64) -> Duration {
+        self.since_this_leads(self.leader.roster.last_answer(node))
     }
 
     /// For how long a member was not heard, as far as this leader can tell.
     fn silence(&self, node: u64) -> Duration {
-        let since = self.leads_since.lock().map_or_else(Instant::now, |(_, since)| since);
-        let heard = self.leader.roster.heard(node).map_or(since, |heard| heard.max(since));
-        Instant::now().saturating_duration_since(heard)
+        self.since_this_leads(self.leader.roster.heard(node))
+    }
+
+    fn since_this_leads(&self, last: Option<Instant>) -> Duration {
+        let since = self.since();
+        last.map_or(since, |at| at.max(since)).elapsed()
+    }
+
+    /// Since when this node leads; now, if it does not.
+    fn since(&self) -> Instant {
+        self.leads_since.lock().map_or_else(Instant::now, |(_, since)| since)
     }
 }
 

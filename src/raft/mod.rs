@@ -40,6 +40,7 @@ mod node;
 mod open;
 mod operations;
 mod options;
+mod packing;
 mod payload;
 mod peer;
 mod proposal;

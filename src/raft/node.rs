@@ -315,9 +315,10 @@ impl Node {
             snapshot_index: index(metrics.snapshot),
             purged_index: state.purged.map_or(0, |id| id.index),
             level: self.0.replica.store.read().level(),
+            max_level: self.0.leader.roster.max_level(),
             clock_offset_ms: self.0.time.offset_ms(),
             ready: self.0.maintenance.has_leader(metrics.current_leader.is_some())
-                && self.0.replica.applied_index() + CLOSE_ENTRIES >= index(metrics.local_committed)
+                && self.0.replica.applied_index() + CLOSE_ENTRIES >= self.0.members.ledger.committed()
                 && !self.0.replica.diverged.load(Ordering::Relaxed)
                 && !self.0.closing.load(Ordering::Relaxed)
                 && self.0.health.failure().is_none(),

@@ -329,7 +329,7 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
         members,
         forwarder: Arc::new(Forwarder::new(level)),
         tls,
-        leader_seen: parking_lot::Mutex::new(Instant::now()),
+        leader_seen: parking_lot::Mutex::default(),
     };
     Assembled { maintenance: Arc::new(maintenance), barrier, closing, quiet_until }
 }
@@ -338,6 +338,7 @@ fn members_config(options: &Options, advertise: String) -> MembersConfig {
     MembersConfig {
         replace_after: options.peer.replace_after,
         advertise,
+        seeds: options.peer.seeds.clone(),
         level_auto_raise_after: options.peer.level_auto_raise_after,
     }
 }

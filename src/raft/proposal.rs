@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::WriteError;
+use super::packing::Place;
 use crate::model::{Answer, FailedCheck, Outcome, Query, Timestamp};
 
 /// What a caller gets for a transaction.
@@ -41,8 +42,8 @@ pub(super) struct Caller {
 /// Those who wait for one entry, in the order of its transactions.
 pub(super) struct Batch {
     pub(super) callers: Vec<Caller>,
-    /// Place in the window of entries in flight.
-    pub(super) _window: OwnedSemaphorePermit,
+    /// Its place among the entries under way.
+    pub(super) _place: Place,
 }
 
 impl Batch {

@@ -118,7 +118,7 @@ pub(super) fn restore_if_new(
 
 fn expect_empty(directory: &Directory) -> Result<(), OpenError> {
     let is_empty = if directory.is_being_restored()? {
-        !directory.has_node()?
+        !directory.has_node()? && !directory.is_being_recovered()?
     } else {
         let names = directory.names(directory.root())?;
         names.iter().all(|name| IN_EMPTY.contains(&name.as_str()) || name.ends_with(crate::disk::TEMPORARY))

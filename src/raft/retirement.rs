@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::{Directory, FORMAT, hex};
+use super::identity::{Directory, FORMAT, NODE, hex};
 use super::{OpenError, Retired};
 use crate::wal;
 
@@ -76,36 +76,36 @@ impl Directory {
             return Err(OpenError::Retired(self.root().to_owned(), reason));
         }
         let aside = format!("{ASIDE}{}-{}", mark.cluster, mark.node);
-        // The mark last: until it is gone, a start that was cut off goes on here.
-        self.set_aside(&aside, &STAYING, Some(RETIRED))?;
+        self.set_aside(&aside, &STAYING)?;
         tracing::info!(to = aside, "this node had left its cluster: what it had is set aside");
         Ok(())
     }
 
-    /// Moves everything but `staying`, and what was set aside before, into a directory below this one: `last` after all else is
-    /// durably there.
-    pub(super) fn set_aside(
-        &self,
-        name: &str,
-        staying: &[&str],
-        last: Option<&str>,
-    ) -> Result<(), OpenError> {
+    /// Moves everything but `staying`, and what was set aside before, into a directory below this one. `node.json` goes first:
+    /// without it nobody takes what is left for a node whose log is incomplete. The mark of a node that was retired goes last:
+    /// as long as it is here, a start goes on with the move. May be repeated after it was cut off; what is there already stays
+    /// where it is, because it is of what came later.
+    pub(super) fn set_aside(&self, name: &str, staying: &[&str]) -> Result<(), OpenError> {
         let aside = self.root().join(name);
         let io = |error| OpenError::io(&aside, error);
         self.disk().create_dir_all(&aside).map_err(io)?;
+        let moved = self.names(&aside)?;
         let mut names = self.names(self.root())?;
         names.retain(|name| {
-            !staying.contains(&name.as_str()) && !ASIDES.iter().any(|aside| name.starts_with(aside))
+            let stays = staying.contains(&name.as_str()) || moved.contains(name);
+            !stays && !ASIDES.iter().any(|aside| name.starts_with(aside))
         });
-        names.sort_by_key(|name| Some(name.as_str()) == last);
-        let sync =
-            || self.disk().sync_dir(self.root()).and_then(|()| self.disk().sync_dir(&aside)).map_err(io);
-        for name in &names {
-            if Some(name.as_str()) == last {
-                sync()?;
+        let is_first = |name: &&String| *name == NODE;
+        let is_last = |name: &&String| *name == RETIRED;
+        let others = names.iter().filter(|name| !is_first(name) && !is_last(name)).collect();
+        let steps: [Vec<&String>; 3] =
+            [names.iter().filter(is_first).collect(), others, names.iter().filter(is_last).collect()];
+        for step in steps {
+            self.disk().sync_dir(&aside).and_then(|()| self.disk().sync_dir(self.root())).map_err(io)?;
+            for name in step {
+                self.disk().rename(&self.root().join(name), &aside.join(name)).map_err(io)?;
             }
-            self.disk().rename(&self.root().join(name), &aside.join(name)).map_err(io)?;
         }
-        sync()
+        self.disk().sync_dir(&aside).and_then(|()| self.disk().sync_dir(self.root())).map_err(io)
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn watch(members: Arc<Members>, directory: Directory, health: A
     loop {
         tokio::time::sleep(LOOKING).await;
         if is_cut_off(&members.leader)
-            && let Some(reason) = ask(&members.leader, &members.config.advertise).await
+            && let Some(reason) = ask(&members).await
         {
             retire(&directory, &health, reason).await;
             return;
@@ -72,15 +72,16 @@ fn is_cut_off(leader: &Leader) -> bool {
 }
 
 /// Why this node is no member any more, if a leader says so for certain.
-async fn ask(leader: &Leader, name: &str) -> Option<Retired> {
+async fn ask(members: &Members) -> Option<Retired> {
+    let (leader, name) = (&members.leader, &members.config.advertise);
     let me = leader.roster.me();
     let standing = || Standing {
         cluster: me.cluster.into(),
         node: me.node,
         incarnation: me.incarnation.into(),
-        name: name.to_owned(),
+        name: name.clone(),
     };
-    let asking = leader.roster.others().into_iter().map(|way| async move {
+    let asking = leader.roster.others(&members.config.seeds).into_iter().map(|way| async move {
         match way.call(Ask::Standing(standing()), ANSWERING).await {
             Ok(Say::Stands(Stands { gone: true, replaced })) => {
                 Some(if replaced { Retired::Replaced } else { Retired::Removed })

@@ -32,6 +32,8 @@ pub struct Status {
     pub purged_index: u64,
     /// The level in its store.
     pub level: Level,
+    /// The highest level that it understands.
+    pub max_level: Level,
     /// How far its wall clock is ahead of cluster time, in milliseconds.
     pub clock_offset_ms: i64,
     /// Whether it serves requests.

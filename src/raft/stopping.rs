@@ -80,9 +80,7 @@ impl Members {
 
     /// A new leader does not know yet whom the one before has let go: it hears every voter that can be reached first.
     fn check_heard(&self, voters: &BTreeSet<u64>) -> Result<(), ClusterError> {
-        let unheard = voters.iter().find(|id| {
-            **id != self.leader.node && self.is_present(**id) && self.leader.roster.report(**id).is_none()
-        });
+        let unheard = voters.iter().find(|id| **id != self.leader.node && self.may_answer(**id));
         match unheard {
             Some(id) => Err(ClusterError::Refused(format!("member {id} was not heard yet"))),
             None => Ok(()),

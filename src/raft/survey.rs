@@ -28,8 +28,6 @@ pub struct Cluster {
     pub last_log_index: u64,
     /// Last committed entry.
     pub commit_index: u64,
-    /// The highest level that this node understands.
-    pub max_level: Level,
     /// The wanted number of voters; 0: all that may vote, the largest odd number of them.
     pub wanted_voters: u64,
     /// Where this node last noted the hash of its state, and the hash.
@@ -134,7 +132,6 @@ impl Members {
             is_of_leader: surveyed.leads,
             last_log_index: surveyed.last_index,
             commit_index: surveyed.commit_index,
-            max_level: self.leader.roster.max_level(),
             wanted_voters: self.replica.store.read().settings().voters,
             checkpoint: checkpoint.map(|Checkpoint { index, hash }| (index, hash)),
             mismatches: self.mismatches.load(Ordering::Relaxed),

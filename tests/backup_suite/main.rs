@@ -5,5 +5,6 @@ mod crash;
 mod damage;
 mod lifetimes;
 mod live;
+mod lost_quorum;
 mod restored;
 mod support;

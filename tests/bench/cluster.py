@@ -7,8 +7,9 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 
-from rig import Kvorum, Server, build_kvorum, built, free_port, note, programs, row
+from rig import Kvorum, Server, build_kvorum, built, free_port, http_connection, note, programs, row
 
 CLIENTS = 64
 
@@ -22,12 +23,12 @@ class Members:
     def __enter__(self):
         # None is ready before a majority is there.
         ready = [server.is_ready for server in self.servers]
-        for server in self.servers[:-1]:
+        for server in self.servers:
             server.is_ready = lambda: True
             server.start()
-        self.servers[-1].start()
         for server, is_ready in zip(self.servers, ready):
             server.is_ready = is_ready
+            server.wait_until_ready()
         return self
 
     def __exit__(self, *_):
@@ -36,6 +37,15 @@ class Members:
 
     def urls(self):
         return ",".join(f"http://127.0.0.1:{server.port}" for server in self.servers)
+
+    def leader(self):
+        """The number of the one that leads, once one does."""
+        for _ in range(1_000):
+            roles = [server.stats().get("role") for server in self.servers]
+            if "leader" in roles:
+                return roles.index("leader")
+            time.sleep(0.01)
+        raise SystemExit("nobody leads")
 
     def cpu_seconds(self):
         return [server.cpu_seconds() for server in self.servers]
@@ -113,15 +123,22 @@ def compare(options, ours, theirs, work, mix, goal):
     rates, costs = ([], []), ([], [])
     for _ in range(options.rounds):
         before = ours.cpu_seconds()
-        fsyncs = written(ours)
+        entries, syncs, wire = written(ours), synced(ours), loopback_bytes()
         command = [str(build_kvorum()), "bench", "--url", ours.urls(), "--mix", mix, "--connections", str(CLIENTS)]
         told = loaded([*command, "--keys", "100000", "--value-size", "64", "--duration", f"{options.seconds}s", "--json"])
         spent = [after - then for after, then in zip(ours.cpu_seconds(), before)]
         rates[0].append(told["requests"] / options.seconds)
         costs[0].append([share / told["requests"] * 1e6 for share in spent])
         if work == "put":
-            entries = written(ours) - fsyncs
-            note(f"{told['requests']} writes travelled in {entries} log entries")
+            writes, entries = told["requests"], written(ours) - entries
+            each = [f"{entries / max(after - then, 1):.2f}" for after, then in zip(synced(ours), syncs)]
+            clients = (told["sent_bytes_per_s"] + told["received_bytes_per_s"]) * options.seconds
+            wire = (loopback_bytes() - wire) / writes
+            note(
+                f"{writes / entries:.1f} writes an entry, {', '.join(each)} entries a sync on each node; {wire:.0f} bytes a "
+                f"write on the loopback with all headers, {clients / writes:.0f} of them what clients sent and received; "
+                f"leader {ours.leader()}"
+            )
         before = theirs.cpu_seconds()
         command = [str(programs["etcd_load"]), work, str(CLIENTS), str(options.seconds), theirs.urls()]
         told = loaded(command)
@@ -138,21 +155,26 @@ def compare(options, ours, theirs, work, mix, goal):
     row(f"three nodes: {what}, processor time of all nodes", f"{cpu[0]:.0f} us", f"{cpu[1]:.0f} us", cpu[0] / cpu[1], "reported", method)
 
 
+def synced(members):
+    return [server.stats()["wal"]["syncs"] for server in members.servers]
+
+
+def loopback_bytes():
+    """Bytes that went over the loopback since the machine started: of everything that runs."""
+    lines = pathlib.Path("/proc/net/dev").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.lstrip().startswith("lo:"))
+
+
 def written(members):
     return members.servers[0].stats()["raft"]["commit_index"]
 
 
 def failover(options):
     """From the end of a leader that is killed to the first acknowledged write, worst and median of `--kills`."""
-    import time
-
-    from rig import http_connection
-
     gaps = []
     with tempfile.TemporaryDirectory(dir=options.dir) as directory, kvorums(directory) as members:
         for _ in range(options.kills):
-            roles = [server.stats()["role"] for server in members.servers]
-            leader = members.servers[roles.index("leader")]
+            leader = members.servers[members.leader()]
             others = [server for server in members.servers if server is not leader]
             connection = http_connection(others[0])
             connection.request("PUT", "/v1/kv/before", b"v")

@@ -70,10 +70,14 @@ class Server:
         """Starts the process and returns how many seconds passed until it was ready."""
         command, environment = self.command()
         log = open(self.directory / f"{self.name}.log", "ab")
-        started = time.monotonic()
         self.process = subprocess.Popen(
             command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.directory, env=os.environ | environment
         )
+        return self.wait_until_ready()
+
+    def wait_until_ready(self):
+        """Returns how many seconds passed."""
+        started = time.monotonic()
         while True:
             try:
                 if self.is_ready():

@@ -108,6 +108,26 @@ fn a_node_that_was_removed_while_it_was_down_hears_of_it() {
     assert_eq!(ended.status, Some(80), "{}", ended.said);
 }
 
+/// A founder that is stopped before its first entry may have reached it, and removed, hears of it at its next start: it asks
+/// its seeds while it knows no member.
+#[test]
+fn a_founder_that_is_removed_right_away_hears_of_it() {
+    let places = Cluster::of(3, 3);
+    let mut nodes = places.start_all();
+    let removed = (leader_of(&nodes) + 1) % 3;
+    let node = nodes.remove(removed);
+    let old = id(&node).to_string();
+    node.kill();
+    eventually("it is removed", || {
+        nodes[0].client(&["cluster", "remove", &old]).status.success().then_some(())
+    });
+    let ended = match places.try_begin(removed, &[]).join().expect("no panic") {
+        Ok(node) => node.ended(),
+        Err(ended) => ended,
+    };
+    assert_eq!(ended.status, Some(80), "{}", ended.said);
+}
+
 /// A node that has left sets aside what it had and joins as a new member.
 #[test]
 fn a_node_that_has_left_joins_as_a_new_member() {

@@ -122,7 +122,8 @@ impl Disk for Faulty {
         if !state.dirs.contains(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(state.live.keys().filter(|name| parent(name) == path).map(|name| file_name(name)).collect())
+        let all = state.live.keys().chain(&state.dirs);
+        Ok(all.filter(|name| parent(name) == path).map(|name| file_name(name)).collect())
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {
@@ -133,6 +134,11 @@ impl Disk for Faulty {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        if state.dirs.contains(from) {
+            let fate = state.begin(Operation::Rename, to)?;
+            state.rename_dir(from, to);
+            return fate.report();
+        }
         let inode = state.find(from)?;
         let fate = state.begin(Operation::Rename, to)?;
         state.change(to, vec![(from.to_path_buf(), None), (to.to_path_buf(), Some(inode))]);

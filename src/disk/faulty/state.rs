@@ -64,6 +64,8 @@ pub(super) struct State {
 pub(super) struct NameChange {
     dir: PathBuf,
     sets: Vec<(PathBuf, Option<usize>)>,
+    /// A directory that was renamed with all in it, and to what.
+    moved: Option<(PathBuf, PathBuf)>,
 }
 
 /// How an operation goes on after it was counted.
@@ -109,7 +111,21 @@ impl State {
 
     pub(super) fn change(&mut self, path: &Path, sets: Vec<(PathBuf, Option<usize>)>) {
         set_names(&mut self.live, &sets);
-        self.changes.push(NameChange { dir: parent(path), sets });
+        self.changes.push(NameChange { dir: parent(path), sets, moved: None });
+    }
+
+    /// Renames a directory. What is in it moves as one, and counts as durable in it.
+    pub(super) fn rename_dir(&mut self, from: &Path, to: &Path) {
+        let below = self.live.iter().filter(|(name, _)| name.starts_with(from));
+        let below: Vec<_> = below.map(|(name, inode)| (name.clone(), *inode)).collect();
+        let cleared = below.iter().map(|(name, _)| (name.clone(), None));
+        let set = below.iter().map(|(name, inode)| (moved(name, from, to), Some(*inode)));
+        let sets: Vec<_> = cleared.chain(set).collect();
+        set_names(&mut self.live, &sets);
+        self.dirs = self.dirs.iter().map(|dir| moved(dir, from, to)).collect();
+        self.changes.retain(|change| !change.dir.starts_with(from));
+        let moved = Some((from.to_path_buf(), to.to_path_buf()));
+        self.changes.push(NameChange { dir: parent(to), sets, moved });
     }
 
     pub(super) fn sync_names(&mut self, dir: &Path) {
@@ -142,16 +158,20 @@ impl State {
     /// What a power cut leaves, drawn from `seed`; the top of the parent module has the rules.
     pub(super) fn after_power_cut(&self, seed: u64) -> State {
         let mut luck = Luck::new(seed);
-        let mut names = self.durable.clone();
-        for change in self.changes.iter().filter(|_| luck.below(2) == 1) {
-            set_names(&mut names, &change.sets);
+        let (mut names, mut dirs) = (self.durable.clone(), self.dirs.clone());
+        for change in &self.changes {
+            if luck.below(2) == 1 {
+                set_names(&mut names, &change.sets);
+            } else if let Some((from, to)) = &change.moved {
+                dirs = dirs.iter().map(|dir| moved(dir, to, from)).collect();
+            }
         }
         let files = self.files.iter().map(|inode| Inode::durable(inode.drawn(&mut luck))).collect();
         State {
             files,
             live: names.clone(),
             durable: names,
-            dirs: self.dirs.clone(),
+            dirs,
             capacity_bytes: self.capacity_bytes,
             ..State::default()
         }
@@ -176,6 +196,15 @@ fn set_names(names: &mut BTreeMap<PathBuf, usize>, sets: &[(PathBuf, Option<usiz
             Some(inode) => names.insert(name.clone(), *inode),
             None => names.remove(name),
         };
+    }
+}
+
+/// A path, with `to` in place of `from` if it is that or below it.
+fn moved(path: &Path, from: &Path, to: &Path) -> PathBuf {
+    match path.strip_prefix(from) {
+        Ok(rest) if rest.as_os_str().is_empty() => to.to_path_buf(),
+        Ok(rest) => to.join(rest),
+        Err(_) => path.to_path_buf(),
     }
 }
 

@@ -194,7 +194,7 @@ impl Cluster {
     /// ```
     #[oai(path = "/v1/cluster/level", method = "get", operation_id = "getLevel", tag = "Group::Cluster")]
     async fn get_level(&self, coding: Coding) -> Result<Shown<LevelBody>, Failure<GetLevel>> {
-        let (level, max_level) = self.0.kv()?.level(&Principal::Anonymous).await;
+        let (level, max_level) = self.0.kv()?.level(&Principal::Anonymous);
         Ok(Shown(coding, LevelBody { level: level.0, max_level: max_level.0 }))
     }
 
@@ -215,7 +215,7 @@ impl Cluster {
         let kv = self.0.kv()?;
         let WantedLevel { level } = wanted.read(&self.0.bodies).await?;
         kv.raise_level(&Principal::Anonymous, Level(level)).await?;
-        let (_, max_level) = kv.level(&Principal::Anonymous).await;
+        let (_, max_level) = kv.level(&Principal::Anonymous);
         Ok(Shown(coding, LevelBody { level, max_level: max_level.0 }))
     }
 }

@@ -79,6 +79,9 @@ pub(crate) struct Join {
     /// The highest level that it understands.
     #[prost(uint32, tag = "5")]
     pub(crate) max_level: u32,
+    /// It is a member already, as far as it knows, and tells its address: it is not to be admitted anew.
+    #[prost(bool, tag = "6")]
+    pub(crate) known: bool,
 }
 
 /// The answer to a [`Join`].

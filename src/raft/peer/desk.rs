@@ -20,11 +20,10 @@ use super::exchange::{Forward, Forwarded, ReadAt, frames};
 use super::network::said;
 use super::roster::Roster;
 use super::window::Window;
-use super::wire::{self, Ask, Envelope, Say};
+use super::wire::{self, Answered, Ask, Asked, Envelope, Say};
 use crate::model::{LogEntry, Slot, Timestamp, Touch, Version, codec};
 use crate::raft::barrier::Barrier;
 use crate::raft::formation::Lobby;
-use crate::raft::leader::Route;
 use crate::raft::machine::Machine;
 use crate::raft::members::Members;
 use crate::raft::snapshots::Snapshots;
@@ -35,6 +34,9 @@ use crate::wal::{Room, Wal};
 
 /// Bytes of entries that were taken and are not on disk yet.
 const UNFLUSHED_BYTES: u32 = 64 << 20;
+
+/// Questions of one stream that are being answered; further ones wait.
+const QUESTIONS: usize = 1_024;
 
 /// Where peers' messages go.
 pub(crate) struct Desk {
@@ -126,14 +128,51 @@ impl Desk {
         Ok(reception.install(pieces).await)
     }
 
-    /// Takes transactions as the leader.
-    pub(crate) fn forward(
-        &self,
-        envelope: &Envelope,
-        forward: Forward,
-    ) -> Result<BoxStream<'static, Result<Forwarded, Status>>, Refusal> {
-        let reception = self.admit(envelope)?;
-        reception.forward(forward)
+    /// Takes questions, and answers each as soon as it can.
+    pub(crate) fn converse(
+        self: &Arc<Self>,
+        envelope: Envelope,
+        asked: Streaming<Asked>,
+    ) -> BoxStream<'static, Result<Answered, Status>> {
+        let desk = Arc::clone(self);
+        let asked = asked.take_while(|asked| std::future::ready(asked.is_ok()));
+        let asked = asked.filter_map(|asked| std::future::ready(asked.ok()));
+        asked.flat_map_unordered(QUESTIONS, move |asked| desk.answers(envelope, asked)).map(Ok).boxed()
+    }
+
+    /// The answer to a question, in parts.
+    fn answers(self: &Arc<Self>, envelope: Envelope, asked: Asked) -> BoxStream<'static, Answered> {
+        let Asked { number, request, forward } = asked;
+        let part = move || Answered { number, ..Answered::default() };
+        let refused = move |refusal: Refusal, desk: &Desk| {
+            desk.count(refusal);
+            Answered { refused: refusal.name().to_owned(), last: true, ..part() }
+        };
+        if let Some(forward) = forward {
+            let frames = self.admit(&envelope).and_then(|reception| reception.forward(forward));
+            return match frames {
+                Ok(frames) => {
+                    let frames = frames.map(move |frame| Answered { forwarded: Some(frame), ..part() });
+                    frames.chain(stream::iter([Answered { last: true, ..part() }])).boxed()
+                }
+                Err(refusal) => stream::iter([refused(refusal, self)]).boxed(),
+            };
+        }
+        let desk = Arc::clone(self);
+        let answer = async move {
+            let said = match request.and_then(|request| request.ask) {
+                Some(ask) => desk.answer(&envelope, ask).await,
+                None => Err(Refusal::Malformed),
+            };
+            match said {
+                Ok(say) => {
+                    let response = Some(wire::Response { say: Some(say) });
+                    Answered { response, last: true, ..part() }
+                }
+                Err(refusal) => refused(refusal, &desk),
+            }
+        };
+        stream::once(answer).boxed()
     }
 }
 
@@ -152,7 +191,7 @@ impl Reception {
                 let answer = self.raft.handle_transfer_leader(convert::transfer_request(transfer)).await;
                 Say::Transferred(convert::transferred(&answer.map_err(|_| Refusal::Forming)?))
             }
-            Ask::ReadIndex(read) => Say::ReadableFrom(self.read_index(read).await),
+            Ask::ReadIndex(read) => Say::ReadableFrom(self.read_index(from, read).await),
             Ask::Notes(notes) => {
                 self.take_notes(&notes);
                 Say::Heard(wire::Heard {})
@@ -187,18 +226,8 @@ impl Reception {
         Ok(convert::verdict(&response, clocks))
     }
 
-    /// Notes a leader's stamp, if it is the leader as far as this node knows.
-    fn note_stamp(&self, append: &wire::Append) {
-        let vote = convert::from_vote(append.vote);
-        if let Some(stamp_ms) = append.stamp_ms
-            && self.barrier.ledger.stands_by(&vote)
-        {
-            self.barrier.time.heard_leader(Timestamp(stamp_ms));
-        }
-    }
-
     async fn heartbeat(&self, append: wire::Append) -> Result<wire::Appended, Refusal> {
-        self.note_stamp(&append);
+        note(&self.barrier, &append);
         let request = convert::append_request(append).map_err(|_| Refusal::Malformed)?;
         let response = self.raft.append_entries(request).await.map_err(|_| Refusal::Forming)?;
         let clocks = Some(said(self.barrier.time.clocks()));
@@ -218,19 +247,13 @@ impl Reception {
 
     fn append(&self, appends: Streaming<wire::Append>) -> BoxStream<'static, Result<wire::Appended, Status>> {
         let window = Window::new(UNFLUSHED_BYTES);
-        let (taken, time, ledger) =
-            (window.clone(), Arc::clone(&self.barrier.time), Arc::clone(&self.barrier.ledger));
+        let (taken, barrier) = (window.clone(), Arc::clone(&self.barrier));
         let wal = self.wal.clone();
         let requests = appends
             // A broken connection ends the stream; so does an entry that cannot be read, and a full disk.
             .map(move |append| {
                 let append = append.ok()?;
-                let vote = convert::from_vote(append.vote);
-                if let Some(stamp_ms) = append.stamp_ms
-                    && ledger.stands_by(&vote)
-                {
-                    time.heard_leader(Timestamp(stamp_ms));
-                }
+                note(&barrier, &append);
                 if !append.entries.is_empty() && wal.room() == Room::Reserve {
                     tracing::warn!("entries of the leader are refused: the disk is full");
                     return None;
@@ -279,10 +302,15 @@ impl Reception {
         Ok(wire::Installed { vote: convert::vote(&response.vote) })
     }
 
-    async fn read_index(&self, read: wire::ReadIndex) -> wire::ReadableFrom {
+    async fn read_index(&self, from: u64, read: wire::ReadIndex) -> wire::ReadableFrom {
         let deadline = Instant::now() + Duration::from_millis(read.left_ms);
-        let leads = matches!(self.barrier.leader.route(), Some(Route::Here(_)));
-        let pass = if leads { self.barrier.pass(read.lease, deadline).await.ok() } else { None };
+        let promised = read.promised.map(convert::from_vote);
+        let pass = match promised.and_then(|promised| self.barrier.pass_of(from, promised)) {
+            None if self.barrier.leader.batcher.term().is_some() => {
+                self.barrier.pass(read.lease, deadline).await.ok()
+            }
+            pass => pass,
+        };
         pass.map_or_else(wire::ReadableFrom::default, |pass| wire::ReadableFrom {
             index: pass.index,
             stamp_ms: pass.stamp.unwrap_or_else(|| self.barrier.time.now()).0,
@@ -302,7 +330,8 @@ impl Reception {
         }
     }
 
-    fn forward(&self, forward: Forward) -> Result<BoxStream<'static, Result<Forwarded, Status>>, Refusal> {
+    /// Takes transactions as the leader.
+    fn forward(&self, forward: Forward) -> Result<BoxStream<'static, Forwarded>, Refusal> {
         let Ok(LogEntry { transactions, .. }) = codec::decode(&forward.entry) else {
             return Err(Refusal::Malformed);
         };
@@ -318,10 +347,23 @@ impl Reception {
             let batcher = Arc::clone(&self.barrier.leader.batcher);
             async move {
                 let reply = batcher.write(transaction, reads, deadline).await;
-                stream::iter(frames(n as u32, reply).into_iter().map(Ok))
+                stream::iter(frames(n as u32, reply))
             }
         });
         Ok(writes.collect::<FuturesUnordered<_>>().flatten().boxed())
+    }
+}
+
+/// Notes a leader's stamp and what it says to be committed, if it is the leader as far as this node knows.
+fn note(barrier: &Barrier, append: &wire::Append) {
+    if !barrier.ledger.stands_by(&convert::from_vote(append.vote)) {
+        return;
+    }
+    if let Some(stamp_ms) = append.stamp_ms {
+        barrier.time.heard_leader(Timestamp(stamp_ms));
+    }
+    if let Some(commit) = &append.commit {
+        barrier.ledger.heard_committed(commit.index);
     }
 }
 

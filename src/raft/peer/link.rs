@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
 use hyper_util::rt::TokioIo;
 use prost::Message;
 use tonic::codegen::Service;
@@ -20,10 +21,11 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, ConnectError, Status, Streaming};
 use tonic_prost::ProstCodec;
 
+use super::conversation::{Answers, Conversation};
 use super::envelope::Refusal;
-use super::exchange::{Forward, Forwarded};
+use super::exchange::Forward;
 use super::secret::Secret;
-use super::wire::{self, Envelope};
+use super::wire::{self, Answered, Asked, Envelope};
 use crate::raft::transport::{Connection, Transport};
 
 /// Longest message: a transaction of the largest size, and what goes with it.
@@ -51,7 +53,7 @@ pub(crate) const REFUSED: &str = "kvorum-refused";
 pub(crate) const CALL: &str = "/kvorum.Peer/Call";
 pub(crate) const APPEND: &str = "/kvorum.Peer/Append";
 pub(crate) const INSTALL: &str = "/kvorum.Peer/Install";
-pub(crate) const FORWARD: &str = "/kvorum.Peer/Forward";
+pub(crate) const CONVERSE: &str = "/kvorum.Peer/Converse";
 
 /// Why a call has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -87,12 +89,18 @@ impl CallError {
 
 /// The connections to one address. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Link {
+pub(crate) struct Link(Arc<Inner>);
+
+struct Inner {
     quick: Channel,
     entries: Channel,
     writes: Channel,
     snapshots: Channel,
     secret: Arc<Secret>,
+    /// On `quick`.
+    questions: Conversation,
+    /// On `writes`: a large transaction must not hold up who only asks.
+    forwards: Conversation,
 }
 
 impl Link {
@@ -118,7 +126,54 @@ impl Link {
             None => endpoint.connect_lazy(),
             Some(transport) => endpoint.connect_with_connector_lazy(Connector(Arc::clone(transport))),
         });
-        Ok(Link { quick, entries, writes, snapshots, secret })
+        let (questions, forwards) = Default::default();
+        Ok(Link(Arc::new(Inner { quick, entries, writes, snapshots, secret, questions, forwards })))
+    }
+
+    /// As [`Link::call`], for what is asked all the time.
+    pub(crate) async fn ask(
+        &self,
+        envelope: &Envelope,
+        ask: wire::Ask,
+        patience: Duration,
+    ) -> Result<wire::Say, CallError> {
+        let question = Asked { request: Some(wire::Request { ask: Some(ask) }), ..Asked::default() };
+        let asking = async {
+            let open = |questions| self.converse(&self.0.quick, envelope, questions);
+            let mut answers = self.0.questions.ask(envelope, open, question).await?;
+            let answer =
+                answers.next().await.ok_or_else(|| CallError::Lost("the connection broke".into()))?;
+            if let Some(refusal) = Refusal::named(&answer.refused) {
+                return Err(CallError::Refused(refusal));
+            }
+            let say = answer.response.and_then(|response| response.say);
+            say.ok_or_else(|| CallError::Lost("an answer of a newer version".into()))
+        };
+        let said = tokio::time::timeout(patience, asking).await;
+        said.unwrap_or_else(|_| Err(CallError::Lost("too late".into())))
+    }
+
+    /// Hands transactions to the leader.
+    pub(crate) async fn forward(&self, envelope: &Envelope, forward: Forward) -> Result<Answers, CallError> {
+        let question = Asked { forward: Some(forward), ..Asked::default() };
+        let open = |questions| self.converse(&self.0.writes, envelope, questions);
+        self.0.forwards.ask(envelope, open, question).await
+    }
+
+    /// Opens a stream of questions.
+    async fn converse(
+        &self,
+        channel: &Channel,
+        envelope: &Envelope,
+        questions: BoxStream<'static, Asked>,
+    ) -> Result<Streaming<Answered>, CallError> {
+        let request = self.request(envelope, questions);
+        let opening = async {
+            let mut grpc = ready(channel).await?;
+            let codec = ProstCodec::<Asked, Answered>::default();
+            grpc.streaming(request, PathAndQuery::from_static(CONVERSE), codec).await
+        };
+        opening.await.map(tonic::Response::into_inner).map_err(|status| CallError::of(&status))
     }
 
     /// Asks, and waits for the answer at most `patience`.
@@ -130,7 +185,7 @@ impl Link {
     ) -> Result<wire::Say, CallError> {
         let request = self.request(envelope, wire::Request { ask: Some(ask) });
         let asking = async {
-            let mut grpc = ready(&self.quick).await?;
+            let mut grpc = ready(&self.0.quick).await?;
             let codec = ProstCodec::<wire::Request, wire::Response>::default();
             grpc.unary(request, PathAndQuery::from_static(CALL), codec).await
         };
@@ -148,7 +203,7 @@ impl Link {
     ) -> Result<Streaming<wire::Appended>, CallError> {
         let request = self.request(envelope, entries);
         let streaming = async {
-            let mut grpc = ready(&self.entries).await?;
+            let mut grpc = ready(&self.0.entries).await?;
             let codec = ProstCodec::<wire::Append, wire::Appended>::default();
             grpc.streaming(request, PathAndQuery::from_static(APPEND), codec).await
         };
@@ -163,33 +218,18 @@ impl Link {
     ) -> Result<wire::Installed, CallError> {
         let request = self.request(envelope, pieces);
         let sending = async {
-            let mut grpc = ready(&self.snapshots).await?;
+            let mut grpc = ready(&self.0.snapshots).await?;
             let codec = ProstCodec::<wire::Piece, wire::Installed>::default();
             grpc.client_streaming(request, PathAndQuery::from_static(INSTALL), codec).await
         };
         sending.await.map(tonic::Response::into_inner).map_err(|status| CallError::of(&status))
     }
 
-    /// Hands transactions to the leader.
-    pub(crate) async fn forward(
-        &self,
-        envelope: &Envelope,
-        forward: Forward,
-    ) -> Result<Streaming<Forwarded>, CallError> {
-        let request = self.request(envelope, forward);
-        let forwarding = async {
-            let mut grpc = ready(&self.writes).await?;
-            let codec = ProstCodec::<Forward, Forwarded>::default();
-            grpc.server_streaming(request, PathAndQuery::from_static(FORWARD), codec).await
-        };
-        forwarding.await.map(tonic::Response::into_inner).map_err(|status| CallError::of(&status))
-    }
-
     fn request<T>(&self, envelope: &Envelope, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         let metadata = request.metadata_mut();
         metadata.insert_bin(ENVELOPE, MetadataValue::from_bytes(&envelope.encode_to_vec()));
-        if let Some(secret) = self.secret.sent() {
+        if let Some(secret) = self.0.secret.sent() {
             let mut secret = MetadataValue::from_bytes(&secret);
             secret.set_sensitive(true);
             metadata.insert_bin(SECRET, secret);

@@ -8,6 +8,7 @@
 //! Messages are ours (`wire`), not openraft's structs: what travels is a format that a newer version must still understand.
 
 mod affairs;
+mod conversation;
 mod convert;
 mod desk;
 mod envelope;
@@ -24,7 +25,7 @@ mod wire;
 
 pub(super) use convert::{checkpoint, from_checkpoint, vote as wire_vote};
 pub(super) use desk::{Desk, Reception};
-pub(super) use envelope::{Guard, Me};
+pub(super) use envelope::{Guard, Me, Refusal};
 pub(super) use exchange::{AskStore, Forward, Parts, ReadAt};
 pub(super) use link::{CallError, Link};
 pub(super) use network::{Peers, clocks};

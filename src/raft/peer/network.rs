@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
@@ -94,16 +95,18 @@ pub(crate) fn said(clocks: Clocks) -> wire::Clocks {
 struct Judge {
     roster: Roster,
     id: u64,
+    /// Of the requests that are answered: a stream lives no longer than the lead that opened it.
+    term: AtomicU64,
 }
 
 impl Judge {
     fn acknowledged(&self, index: u64) {
-        self.roster.acknowledged(self.id, index);
+        self.roster.acknowledged(self.id, self.term.load(Ordering::Relaxed), index);
     }
 
     /// The member does not have the entry at `index`.
     fn check(&self, index: u64) -> Result<(), RPCError<TypeConfig>> {
-        match self.roster.lacks(self.id, index) {
+        match self.roster.lacks(self.id, self.term.load(Ordering::Relaxed), index) {
             None => Ok(()),
             Some(acknowledged) => {
                 tracing::error!(
@@ -119,8 +122,8 @@ impl Judge {
 }
 
 impl Peer {
-    fn judge(&self) -> Judge {
-        Judge { roster: self.roster.clone(), id: self.id }
+    fn judge(&self, term: u64) -> Judge {
+        Judge { roster: self.roster.clone(), id: self.id, term: AtomicU64::new(term) }
     }
 
     fn way(&self) -> Result<&Way, Unreachable<TypeConfig>> {
@@ -184,7 +187,8 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let stamp_ms = self.time.stamp().map(|at| at.0);
         let append = convert::append(&request, stamp_ms);
-        let request_prev = request.prev_log_id;
+        let (term, known) =
+            (request.vote.leader_id.term, request.prev_log_id.as_ref().map_or(0, |id| id.index));
         let Say::Appended(appended) = self.ask(Ask::Append(append), option.hard_ttl()).await? else {
             return Err(nonsense());
         };
@@ -196,8 +200,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             Err(StreamAppendError::HigherVote(vote)) => AppendEntriesResponse::HigherVote(vote),
             // A heartbeat names the last entry that the member has acknowledged.
             Err(StreamAppendError::Conflict(_)) => {
-                let known = request_prev.as_ref().map_or(0, |id| id.index);
-                self.judge().check(known)?;
+                self.judge(term).check(known)?;
                 AppendEntriesResponse::Conflict
             }
             Ok(matching) if appended.partial => AppendEntriesResponse::PartialSuccess(matching),
@@ -228,8 +231,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
                 return Err(failed(CallError::Refused(Refusal::RolledBack)));
             }
             let (window, time) = (Window::new(UNACKNOWLEDGED_BYTES), Arc::clone(&self.time));
-            let sent = window.clone();
+            let (sent, peer) = (window.clone(), Arc::new(self.judge(0)));
+            let judge = Arc::clone(&peer);
             let appends = input.then(move |request| {
+                judge.term.store(request.vote.leader_id.term, Ordering::Relaxed);
                 let append = convert::append(&request, time.stamp().map(|at| at.0));
                 let sent = sent.clone();
                 async move {
@@ -238,7 +243,6 @@ impl RaftNetworkV2<TypeConfig> for Peer {
                 }
             });
             let answers = way.link().append(&way.envelope, appends).await.map_err(failed)?;
-            let peer = self.judge();
             let results = answers.map(move |answer| {
                 window.answered();
                 let appended = answer.map_err(|status| failed(CallError::Lost(status.message().into())))?;

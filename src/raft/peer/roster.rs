@@ -32,12 +32,15 @@ struct Inner {
     members: Mutex<BTreeMap<u64, Known>>,
     /// What each member last answered to a heartbeat of this node, and when.
     answers: Mutex<BTreeMap<u64, (Instant, Report)>>,
-    /// Up to where each member has acknowledged the log to this leader.
+    /// Up to where each member has acknowledged the log to this node as leader, and in which term.
     acknowledged: Mutex<BTreeMap<u64, Acknowledged>>,
 }
 
+/// What a member acknowledged in a term. What it did in another term says nothing: a leader of a term between may have
+/// had it removed again.
 #[derive(Clone, Copy, Default)]
 struct Acknowledged {
+    term: u64,
     index: u64,
     is_rolled_back: bool,
 }
@@ -68,6 +71,14 @@ impl Way {
     /// See [`CallError`].
     pub(crate) async fn call(&self, ask: Ask, patience: Duration) -> Result<Say, CallError> {
         self.link.call(&self.envelope, ask, patience).await
+    }
+
+    /// As [`Way::call`], for what is asked all the time.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub(crate) async fn ask(&self, ask: Ask, patience: Duration) -> Result<Say, CallError> {
+        self.link.ask(&self.envelope, ask, patience).await
     }
 }
 
@@ -123,29 +134,27 @@ impl Roster {
         self.0.answers.lock().get(&id).map(|(_, report)| report.clone())
     }
 
-    /// Whether a member has answered a heartbeat in this time.
-    pub(crate) fn answered_within(&self, id: u64, time: Duration) -> bool {
-        self.0.answers.lock().get(&id).is_some_and(|(at, _)| at.elapsed() < time)
+    /// When a member last answered a heartbeat of this node, if ever.
+    pub(crate) fn last_answer(&self, id: u64) -> Option<Instant> {
+        self.0.answers.lock().get(&id).map(|(at, _)| *at)
     }
 
-    /// Forgets what members answered while this node led before.
-    pub(crate) fn forget_answers(&self) {
-        self.0.answers.lock().clear();
-        self.0.acknowledged.lock().clear();
-    }
-
-    /// A member has acknowledged the log to this leader up to `index`.
-    pub(crate) fn acknowledged(&self, id: u64, index: u64) {
+    /// A member has acknowledged the log up to `index` to this node as the leader of `term`.
+    pub(crate) fn acknowledged(&self, id: u64, term: u64, index: u64) {
         let mut acknowledged = self.0.acknowledged.lock();
         let known = acknowledged.entry(id).or_default();
-        known.index = known.index.max(index);
+        if known.term < term {
+            *known = Acknowledged { term, index, is_rolled_back: false };
+        } else if known.term == term {
+            known.index = known.index.max(index);
+        }
     }
 
-    /// A member does not have the entry at `index`. Gives what it has acknowledged to this leader, if that reaches so far:
-    /// its disk, or its directory, has forgotten it.
-    pub(crate) fn lacks(&self, id: u64, index: u64) -> Option<u64> {
+    /// A member does not have the entry at `index`, says it to this node as the leader of `term`. Gives what it has
+    /// acknowledged in that term, if that reaches so far: its disk, or its directory, has forgotten it.
+    pub(crate) fn lacks(&self, id: u64, term: u64, index: u64) -> Option<u64> {
         let mut acknowledged = self.0.acknowledged.lock();
-        let known = acknowledged.get_mut(&id).filter(|known| index <= known.index)?;
+        let known = acknowledged.get_mut(&id).filter(|known| known.term == term && index <= known.index)?;
         known.is_rolled_back = true;
         Some(known.index)
     }
@@ -164,16 +173,21 @@ impl Roster {
         Link::new(address, Arc::clone(&self.0.secret), self.0.transport.as_ref())
     }
 
-    /// The ways to all other members.
-    pub(crate) fn others(&self) -> Vec<Way> {
+    /// The ways to all other members; to the seeds while no member is known, whoever is there. (A founder that was
+    /// stopped before its first entry reached it knows nobody else.)
+    pub(crate) fn others(&self, seeds: &[String]) -> Vec<Way> {
         let ids: Vec<u64> = self.0.members.lock().keys().copied().collect();
+        if ids.is_empty() {
+            let envelope = self.0.me.to(0, 0, self.0.level.load(Ordering::Acquire));
+            let links = seeds.iter().filter_map(|seed| self.link_to(seed).ok());
+            return links.map(|link| Way { envelope: envelope.clone(), link }).collect();
+        }
         ids.into_iter().filter(|id| *id != self.0.me.node).filter_map(|id| self.way(id)).collect()
     }
 
     /// When a member last gave a sign of life, if ever: by a message of its own, or by an answer to a heartbeat.
     pub(crate) fn heard(&self, id: u64) -> Option<Instant> {
-        let answered = self.0.answers.lock().get(&id).map(|(at, _)| *at);
-        answered.max(self.0.guard.heard(id))
+        self.last_answer(id).max(self.0.guard.heard(id))
     }
 
     /// Takes note of a membership.

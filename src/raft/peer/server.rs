@@ -19,16 +19,15 @@ use tokio::net::TcpListener;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::metadata::MetadataMap;
-use tonic::server::{ClientStreamingService, Grpc, ServerStreamingService, StreamingService, UnaryService};
+use tonic::server::{ClientStreamingService, Grpc, StreamingService, UnaryService};
 use tonic::transport::server::{Connected, TcpIncoming};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::desk::Desk;
 use super::envelope::Refusal;
-use super::exchange::{Forward, Forwarded};
 use super::link::{
-    APPEND, CALL, ENVELOPE, FORWARD, INSTALL, MAX_MESSAGE_BYTES, SECRET, SIGN_OF_LIFE, refused,
+    APPEND, CALL, CONVERSE, ENVELOPE, INSTALL, MAX_MESSAGE_BYTES, SECRET, SIGN_OF_LIFE, refused,
 };
 use super::secret::Secret;
 use super::wire::{self, Envelope};
@@ -211,17 +210,17 @@ impl ClientStreamingService<wire::Piece> for Installs {
     }
 }
 
-struct Forwards(Opened);
+struct Converses(Opened);
 
-impl ServerStreamingService<Forward> for Forwards {
-    type Response = Forwarded;
-    type ResponseStream = BoxStream<'static, Result<Forwarded, Status>>;
+impl StreamingService<wire::Asked> for Converses {
+    type Response = wire::Answered;
+    type ResponseStream = BoxStream<'static, Result<wire::Answered, Status>>;
     type Future = Answering<Self::ResponseStream>;
 
-    fn call(&mut self, request: Request<Forward>) -> Self::Future {
+    fn call(&mut self, request: Request<Streaming<wire::Asked>>) -> Self::Future {
         let Opened { peer, envelope } = &self.0;
-        let frames = peer.done(peer.desk.forward(envelope, request.into_inner()));
-        Box::pin(std::future::ready(frames))
+        let answers = peer.desk.converse(*envelope, request.into_inner());
+        Box::pin(std::future::ready(Ok(Response::new(answers))))
     }
 }
 
@@ -245,7 +244,7 @@ impl Service<http::Request<Body>> for Peer {
                 CALL => grpc().unary(Calls(opened), request).await,
                 APPEND => grpc().streaming(Appends(opened), request).await,
                 INSTALL => grpc().client_streaming(Installs(opened), request).await,
-                FORWARD => grpc().server_streaming(Forwards(opened), request).await,
+                CONVERSE => grpc().streaming(Converses(opened), request).await,
                 _ => Status::unimplemented("no such method").into_http(),
             })
         })

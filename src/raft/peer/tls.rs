@@ -27,7 +27,10 @@ use crate::raft::transport::{Connection, Incoming, Transport};
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Handshakes at the same time.
-const HANDSHAKES: usize = 64;
+const HANDSHAKES: usize = 1_024;
+
+/// How long nothing is accepted after it failed: without files to open it fails again at once.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -154,6 +157,9 @@ impl Transport for Tls {
         let address = listener.local_addr()?;
         let accepted = futures_util::stream::unfold(listener, |listener| async move {
             let accepted = listener.accept().await;
+            if accepted.is_err() {
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
             Some((accepted, listener))
         });
         let connections = accepted

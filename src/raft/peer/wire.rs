@@ -6,7 +6,8 @@
 //! Call      Request  -> Response             votes, heartbeats, confirmations, read indexes, formation, admission
 //! Append    stream Append -> stream Appended    entries, in order; one stream to each follower
 //! Install   stream Piece  -> Installed          a snapshot, front to back
-//! Forward   Forward  -> stream Forwarded     transactions for the leader, and what came of each
+//! Converse  stream Asked -> stream Answered   read indexes, confirmations, and forwarded transactions with what came of each:
+//!                                             what is asked all the time. Numbered; answers come when they can
 //! ```
 //!
 //! Who sends to whom stands in the [`Envelope`], which is metadata of every call and stream: it is looked at before
@@ -18,6 +19,7 @@ pub(crate) use super::affairs::{
     Administer, Administered, Diverged, Invite, Join, Joined, Meet, Met, Promise, Promised, Standing, Stands,
     Survey, Surveyed, Surveyee, Task,
 };
+use super::exchange::{Forward, Forwarded};
 pub(crate) use super::party::{Envelope, Id, Party};
 
 /// A position in the log.
@@ -208,6 +210,9 @@ pub(crate) struct ReadIndex {
     /// Time left, in milliseconds.
     #[prost(uint64, tag = "2")]
     pub(crate) left_ms: u64,
+    /// The vote that who asks has last promised. If it is not above the leader's, that is a confirmation as of when it asks.
+    #[prost(message, optional, tag = "3")]
+    pub(crate) promised: Option<Vote>,
 }
 
 /// The answer to a [`ReadIndex`].
@@ -310,6 +315,35 @@ pub(crate) enum Say {
     Administered(Administered),
     #[prost(message, tag = "12")]
     Surveyed(Surveyed),
+}
+
+/// A question on a stream of many: one of both.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Asked {
+    /// No other question on this stream has it.
+    #[prost(uint64, tag = "1")]
+    pub(crate) number: u64,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) request: Option<Request>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) forward: Option<Forward>,
+}
+
+/// A part of the answer to the question of that number.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Answered {
+    #[prost(uint64, tag = "1")]
+    pub(crate) number: u64,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) response: Option<Response>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) forwarded: Option<Forwarded>,
+    /// The name of the reason why it was not looked at; empty if it was.
+    #[prost(string, tag = "4")]
+    pub(crate) refused: String,
+    /// There is no further part.
+    #[prost(bool, tag = "5")]
+    pub(crate) last: bool,
 }
 
 /// A piece of a snapshot. The first one tells how long the whole is, and whose it is.
