@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::home::Home;
 use super::server::Server;
 use crate::config::Size;
 
@@ -86,9 +87,11 @@ pub(super) enum LevelAction {
 pub(super) enum Lifecycle {
     /// Wait until the node may stop without the others losing their quorum; for orchestrators, before they stop it
     PreStop {
-        /// Go on without permission after so many seconds
-        #[arg(long, value_name = "S", env = "KVORUM_LIFECYCLE_WAIT_S", default_value_t = 30)]
-        wait_s: u64,
+        /// Go on without permission after so many seconds (lifecycle.wait_s)
+        #[arg(long, value_name = "S")]
+        wait_s: Option<u64>,
+        #[command(flatten)]
+        home: Home,
         #[command(flatten)]
         server: Server,
     },

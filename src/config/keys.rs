@@ -157,6 +157,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("history.sample_s", "10", "Time between two samples of the node's figures, in seconds"),
     key("history.slow_ms", "100", "Requests that take at least this long are noted in the slow log; 0: none"),
+    key(
+        "lifecycle.wait_s",
+        "30",
+        "Time for which `kvorum lifecycle pre-stop` waits for the permission to stop before it goes on without",
+    ),
     key("shutdown.drain_ms", "500", "Time between turning unready and closing the listeners"),
     key("shutdown.deadline_ms", "25000", "Time from the signal to the end of the process at the latest"),
     key(

@@ -19,6 +19,7 @@ pub(super) struct Raw {
     pub(super) snapshot: Snapshot,
     pub(super) raft: Raft,
     pub(super) history: History,
+    pub(super) lifecycle: Lifecycle,
     pub(super) shutdown: Shutdown,
     pub(super) log: Log,
     pub(super) auth: Auth,
@@ -131,6 +132,13 @@ pub(super) struct History {
     pub(super) sample_s: u64,
     #[serde(deserialize_with = "whole")]
     pub(super) slow_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lifecycle {
+    #[serde(deserialize_with = "whole")]
+    pub(super) wait_s: u64,
 }
 
 #[derive(Debug, Deserialize)]
