@@ -93,6 +93,25 @@ fn runtime(name: &'static str, workers: usize) -> Result<Runtime, Error> {
     Ok(Builder::new_multi_thread().worker_threads(workers).thread_name(name).enable_all().build()?)
 }
 
+/// Answers probes and does nothing else until a signal ends it: the process lives and is not ready. Of the data directory it
+/// needs nothing, so others may work in it.
+pub fn maintain(config: &Config) -> Result<(), Error> {
+    runtime("front", 1)?.block_on(async {
+        let mut signals = Signals::listen()?;
+        let tasks = Tasks::new();
+        let gate = Arc::new(Gate::closed("the node is under maintenance: its data directory is left alone"));
+        listen_to_probes(config, &gate, &tasks).await?;
+        tracing::info!(data_dir = %config.data_dir.display(), "under maintenance; no node runs here");
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            () = tasks.broken() => return Err(Error::Broken("a listener".to_owned())),
+        };
+        tracing::info!(signal, "stopping");
+        tasks.stop(Instant::now() + AFTER_FAILURE).await;
+        Ok(())
+    })
+}
+
 /// Lets the process have as many open files as the system allows it: each connection takes one. Returns how many; `None`
 /// if they are not limited.
 fn raise_open_files() -> Option<u64> {
@@ -185,17 +204,22 @@ async fn sample(gate: Arc<Gate>, every: Duration, stopped: impl Future<Output = 
 
 /// Binds the listeners; they answer from now on.
 async fn listen(config: &Config, gate: &Arc<Gate>, tasks: &Tasks) -> Result<(), Error> {
-    let refused = |address| move |source| Error::Listen { address, source };
-    let server = Server::bind(config.http).await.map_err(refused(config.http.listen))?;
+    let address = config.http.listen;
+    let server = Server::bind(config.http).await.map_err(|source| Error::Listen { address, source })?;
     tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "http listens");
-    if let Some(address) = config.http.ops_listen {
-        let probes = Server::bind_probes(address, config.http).await.map_err(refused(address))?;
-        tracing::info!(address = %probes.address(), "ops listens");
-        let (gate, stopped) = (Arc::clone(gate), tasks.stopped());
-        tasks.spawn("ops", probes.serve_probes(gate, stopped, Duration::ZERO));
-    }
+    listen_to_probes(config, gate, tasks).await?;
     let (gate, stopped, patience) = (Arc::clone(gate), tasks.stopped(), config.shutdown.deadline);
     tasks.spawn("http", server.serve(gate, stopped, patience));
+    Ok(())
+}
+
+async fn listen_to_probes(config: &Config, gate: &Arc<Gate>, tasks: &Tasks) -> Result<(), Error> {
+    let Some(address) = config.http.ops_listen else { return Ok(()) };
+    let probes = Server::bind_probes(address, config.http).await;
+    let probes = probes.map_err(|source| Error::Listen { address, source })?;
+    tracing::info!(address = %probes.address(), "ops listens");
+    let (gate, stopped) = (Arc::clone(gate), tasks.stopped());
+    tasks.spawn("ops", probes.serve_probes(gate, stopped, Duration::ZERO));
     Ok(())
 }
 

@@ -86,6 +86,8 @@ pub(super) enum Command {
     Restore(Restore),
     /// Last resort when most voters are lost for good: make this node a cluster of its own
     Recover(Recover),
+    /// Run no node, but keep its container alive while somebody works in its data directory
+    Maintenance(Settings),
     /// Ask whether the node is ready; for container health checks
     Healthcheck(Healthcheck),
     /// Check or show the configuration

@@ -42,6 +42,7 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Some(Command::Backup(backup)) => backup::backup(&backup),
         Some(Command::Restore(restore)) => backup::restore(&restore),
         Some(Command::Recover(recover)) => backup::recover(&recover),
+        Some(Command::Maintenance(settings)) => serve::maintenance(&settings),
         Some(Command::Healthcheck(check)) => node::healthcheck(&check),
         Some(Command::Config(config)) => settings::run(&config),
         Some(Command::Openapi) => output::print(&crate::http::document()),
