@@ -11,14 +11,17 @@ use node::{Node, program};
 
 /// The files of a directory and their bytes; empty if there is none.
 fn content(directory: &Path) -> BTreeMap<String, Vec<u8>> {
-    let files =
+    let paths =
         std::fs::read_dir(directory).into_iter().flatten().map(|entry| entry.expect("an entry").path());
+    let mut files = BTreeMap::new();
+    for path in paths {
+        if path.is_dir() {
+            files.extend(content(&path));
+        } else if path.is_file() {
+            files.insert(path.display().to_string(), std::fs::read(&path).expect("a file"));
+        }
+    }
     files
-        .flat_map(|path| match path.is_dir() {
-            true => content(&path),
-            false => BTreeMap::from([(path.display().to_string(), std::fs::read(&path).expect("a file"))]),
-        })
-        .collect()
 }
 
 /// Goal: a container lives on without a node in it, nobody is sent there, and its directory is neither made nor touched.

@@ -41,6 +41,7 @@ mod home;
 mod input;
 mod keys;
 mod lifecycle;
+mod local;
 mod many;
 mod node;
 mod output;

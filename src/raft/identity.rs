@@ -11,6 +11,7 @@
 //!                      there once the node has asked to leave, or is no member any more
 //! data/running.json    {format, boot_id, durability}          there from start to clean shutdown
 //! data/snapshots/
+//! data/admin.sock      a socket for the machine's administrator; holds nothing, and outlives a node that was killed
 //! ```
 //!
 //! A directory is *new* (no node.json, and nothing but the beginnings of a first start), *known* (node.json and
@@ -30,6 +31,9 @@ use super::types::Member;
 use crate::disk::{self, Disk};
 use crate::model::Level;
 use crate::wal::{self, Durability};
+
+/// The socket in a data directory over which a node is administered from its own machine.
+pub const ADMIN_SOCKET: &str = "admin.sock";
 
 /// The format of all marks.
 pub(super) const FORMAT: u32 = 1;

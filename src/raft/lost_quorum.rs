@@ -16,7 +16,7 @@ use openraft::EntryPayload;
 use parking_lot::RwLock;
 
 use super::OpenError;
-use super::identity::{Directory, hex};
+use super::identity::{ADMIN_SOCKET, Directory, hex};
 use super::payload::{decode_membership, encode_membership, from_record};
 use super::restore::{Lifetimes, Restore, Restored, create};
 use super::snapshot::{self, Folder, Progress};
@@ -34,7 +34,7 @@ const RECOVERY: &str = "recovery";
 const ASIDE: &str = "lost-";
 
 /// What stays where it is.
-const STAYING: [&str; 4] = ["lock", "history", RECOVERY, "restore.json"];
+const STAYING: [&str; 5] = ["lock", "history", ADMIN_SOCKET, RECOVERY, "restore.json"];
 
 /// Bytes of log that are read at a time.
 const READ_BYTES: usize = 4 << 20;

@@ -61,6 +61,7 @@ mod types;
 pub use backup::Backup;
 pub use config::{Config, PeerConfig, SnapshotConfig};
 pub use error::{AdminError, ClusterError, Failure, OpenError, ReadError, Retired, WriteError};
+pub use identity::ADMIN_SOCKET;
 pub use lost_quorum::recover;
 pub use node::{Consistency, Node, Read};
 pub use options::Options;

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use openraft::Membership;
 
 use super::OpenError;
-use super::identity::{Directory, random_id};
+use super::identity::{ADMIN_SOCKET, Directory, random_id};
 use super::payload::encode_membership;
 use super::snapshot::{Change, Deadlines, Folder, Rewrite};
 use super::types::{GROUP, Member};
@@ -32,7 +32,7 @@ use crate::wal::{self, Durability, Identity, LogId, Vote, Wal};
 pub(super) const REVISIONS: u64 = 1 << 32;
 
 /// What may be in a directory that counts as empty. Log and snapshots are looked into.
-const IN_EMPTY: [&str; 5] = ["lock", "lost+found", "join.json", "wal", "snapshots"];
+const IN_EMPTY: [&str; 6] = ["lock", "lost+found", "join.json", "wal", "snapshots", ADMIN_SOCKET];
 
 /// When the keys of a backup expire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
