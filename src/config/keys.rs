@@ -117,7 +117,11 @@ pub const KEYS: &[Key] = &[
         "4096",
         "Members compare the hashes of their states each time after this many log entries; the same for all of them",
     ),
-    seed("cluster.restore_from", "", "Backup that a new cluster begins with; an existing one ignores it"),
+    seed(
+        "cluster.restore_from",
+        "",
+        "Backup that a new cluster begins with; of several seeds only the one that creates the cluster reads it, and an existing cluster ignores it",
+    ),
     seed(
         "cluster.restore_ttl",
         "deadline",

@@ -42,6 +42,9 @@ const NODE: &str = "node.json";
 const RUNNING: &str = "running.json";
 const RESTORE: &str = "restore.json";
 
+/// Where the snapshot is that a recovery begins a new cluster with.
+pub(super) const RECOVERY: &str = "recovery";
+
 /// The id of the node that creates a cluster. Later ones get theirs from the log.
 pub(super) const FIRST_NODE: u64 = 1;
 
@@ -174,9 +177,12 @@ impl Directory {
             return Ok(Some(identity));
         }
         if self.is_being_restored()? {
-            return Err(self.foreign(
-                "a restore into it was not finished: run `kvorum restore` again, or use an empty directory",
-            ));
+            return Err(self.foreign(match self.is_being_recovered()? {
+                true => "its recovery was not finished: run `kvorum recover` again",
+                false => {
+                    "a restore into it was not finished: run `kvorum restore` again, or use an empty directory"
+                }
+            }));
         }
         if !self.names(&self.snapshots())?.is_empty() {
             return Err(
@@ -195,6 +201,11 @@ impl Directory {
     /// Whether a restore was begun here; without a node it was not finished.
     pub(super) fn is_being_restored(&self) -> Result<bool, OpenError> {
         self.read::<Format>(RESTORE).map(|mark| mark.is_some())
+    }
+
+    /// Whether what is being restored is the node that was here: then there may be files of it that were not moved yet.
+    pub(super) fn is_being_recovered(&self) -> Result<bool, OpenError> {
+        Ok(!self.names(&self.root.join(RECOVERY))?.is_empty())
     }
 
     /// Marks that a restore is under way: from now on no node starts here until it is finished.

@@ -9,6 +9,7 @@
 //! cluster has an id of its own, as after a restore, so that nobody of the old one can take part by mistake. Nothing is
 //! deleted: what was there is moved into `lost-<cluster>-<node>/`. A run that was cut off is begun anew.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use openraft::EntryPayload;
 use parking_lot::RwLock;
 
 use super::OpenError;
-use super::identity::{ADMIN_SOCKET, Directory, hex};
+use super::identity::{ADMIN_SOCKET, Directory, RECOVERY, hex};
 use super::payload::{decode_membership, encode_membership, from_record};
 use super::restore::{Lifetimes, Restore, Restored, create};
 use super::snapshot::{self, Folder, Progress};
@@ -26,9 +27,6 @@ use crate::disk::Disk;
 use crate::model::codec;
 use crate::store::{Effects, Store};
 use crate::wal::{self, Identity, Survey, Wal};
-
-/// Where the snapshot is that the new cluster begins with.
-const RECOVERY: &str = "recovery";
 
 /// What the name of the directory begins with into which the old files are moved.
 const ASIDE: &str = "lost-";
@@ -78,7 +76,7 @@ pub fn recover(
         }
     };
     let what = Restore { file, lifetimes: Lifetimes::Deadline };
-    let restored = create(&directory, wal, clock, &what, progress)?;
+    let restored = create(&directory, (wal, clock), &what, &BTreeMap::new(), progress)?;
     let recovery = directory.root().join(RECOVERY);
     directory.disk().remove_dir_all(&recovery).map_err(|error| OpenError::io(recovery, error))?;
     Ok(restored)

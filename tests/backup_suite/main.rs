@@ -6,4 +6,5 @@ mod damage;
 mod lifetimes;
 mod live;
 mod restored;
+mod seeds;
 mod support;
