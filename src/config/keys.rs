@@ -103,6 +103,11 @@ pub const KEYS: &[Key] = &[
         "Time for which a member must be silent before a new one of its name takes its place",
     ),
     key(
+        "cluster.hand_over_after_s",
+        "60",
+        "Time for which the disk of a leader must be slow before it hands over to a voter with a fast one; 0: never",
+    ),
+    key(
         "cluster.max_level",
         "0",
         "Highest level that this node is to understand; 0: all that its version knows",

@@ -83,6 +83,8 @@ pub(super) struct Cluster {
     #[serde(deserialize_with = "whole")]
     pub(super) replace_after_s: u64,
     #[serde(deserialize_with = "whole")]
+    pub(super) hand_over_after_s: u64,
+    #[serde(deserialize_with = "whole")]
     pub(super) max_level: u64,
     #[serde(deserialize_with = "whole")]
     pub(super) level_auto_raise_after_s: u64,

@@ -206,6 +206,9 @@ fn peer_of(peer: &super::raw::Peer, cluster: &super::raw::Cluster) -> Result<raf
         tls: tls_of(peer)?,
         learner,
         replace_after: Duration::from_secs(cluster.replace_after_s),
+        hand_over_after: Some(cluster.hand_over_after_s)
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs),
         level_auto_raise_after: Some(cluster.level_auto_raise_after_s)
             .filter(|seconds| *seconds > 0)
             .map(Duration::from_secs),

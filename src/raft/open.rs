@@ -358,6 +358,7 @@ fn members_config(options: &Options, advertise: String) -> MembersConfig {
         replace_after: options.peer.replace_after,
         advertise,
         level_auto_raise_after: options.peer.level_auto_raise_after,
+        hand_over_after: options.peer.hand_over_after,
     }
 }
 
