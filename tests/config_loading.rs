@@ -50,6 +50,7 @@ fn defaults_are_those_of_the_layers() {
     assert_eq!(config.wal_keep_bytes, 256 << 20);
     assert_eq!(config.snapshot, raft::SnapshotConfig::default());
     assert_eq!(config.raft, raft::Config::default());
+    assert_eq!(config.peer, raft::PeerConfig::default());
     assert_eq!(config.lifecycle_wait, Duration::from_secs(30));
     assert_eq!(config.shutdown, shutdown::Config::default());
     assert_eq!(config.telemetry, telemetry::Config::default());

@@ -321,7 +321,7 @@ impl Formation {
         let founders: BTreeMap<u64, Member> =
             (identity.node..).zip([own].into_iter().chain(others).take(voters)).collect();
         self.lobby.directory.found(&founders, level)?;
-        let names: BTreeSet<_> = founders.values().map(|member| member.advertise.as_str()).collect();
+        let names: BTreeSet<_> = founders.values().map(|member| member.advertise.clone()).collect();
         tracing::info!(cluster = format!("{:032x}", identity.cluster), ?names, "creating a cluster");
         if let Some(beginning) = self.beginning.clone() {
             let directory = self.lobby.directory.clone();
