@@ -3,6 +3,7 @@
 //! ```text
 //!   front runtime                              raft runtime (at least two workers)
 //!   listeners - gate - service::Kv --handle--> raft::Node, wal, snapshots
+//!   socket in the data directory, once it is this process's
 //! ```
 //!
 //! The two runtimes are apart so that a flood of requests cannot keep heartbeats, votes or the log waiting.
@@ -22,10 +23,10 @@ use tokio::time::Instant;
 
 use crate::clock::SystemClock;
 use crate::config::{Config, memory_limit_bytes};
-use crate::disk::{Disk, Real};
+use crate::disk::{Disk, Real, SocketName, listen_at};
 use crate::history::History;
-use crate::http::{Gate, Server};
-use crate::raft::{Failure, Node, OpenError, Options};
+use crate::http::{Gate, Local, Server};
+use crate::raft::{ADMIN_SOCKET, Failure, Node, OpenError, Options};
 use crate::service::{Kv, Past};
 use crate::shutdown::{Signals, Tasks};
 
@@ -93,6 +94,25 @@ fn runtime(name: &'static str, workers: usize) -> Result<Runtime, Error> {
     Ok(Builder::new_multi_thread().worker_threads(workers).thread_name(name).enable_all().build()?)
 }
 
+/// Answers probes and does nothing else until a signal ends it: the process lives and is not ready. Of the data directory it
+/// needs nothing, so others may work in it.
+pub fn maintain(config: &Config) -> Result<(), Error> {
+    runtime("front", 1)?.block_on(async {
+        let mut signals = Signals::listen()?;
+        let tasks = Tasks::new();
+        let gate = Arc::new(Gate::closed("the node is under maintenance: its data directory is left alone"));
+        listen_to_probes(config, &gate, &tasks).await?;
+        tracing::info!(data_dir = %config.data_dir.display(), "under maintenance; no node runs here");
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            () = tasks.broken() => return Err(Error::Broken("a listener".to_owned())),
+        };
+        tracing::info!(signal, "stopping");
+        tasks.stop(Instant::now() + AFTER_FAILURE).await;
+        Ok(())
+    })
+}
+
 /// Lets the process have as many open files as the system allows it: each connection takes one. Returns how many; `None`
 /// if they are not limited.
 fn raise_open_files() -> Option<u64> {
@@ -144,6 +164,7 @@ async fn run(config: Config, raft: Handle) -> Result<(), Error> {
     let past = Past::new(history.clone(), Arc::new(SystemClock), config.history.slow);
     gate.open(Kv::new(node.clone(), config.service, Some(past)));
     tasks.spawn("sampler", sample(Arc::clone(&gate), config.history.sample, tasks.stopped()));
+    let socket = administer(&config, &gate, &tasks);
     tracing::info!(data_dir = %config.data_dir.display(), "serving");
     let ended = tokio::select! {
         signal = signals.next() => Ok(signal),
@@ -162,7 +183,7 @@ async fn run(config: Config, raft: Handle) -> Result<(), Error> {
     gate.drain();
     tracing::info!(signal, "stopping");
     tokio::select! {
-        stopped = stop(&config, &tasks, node, history) => stopped,
+        stopped = stop(&config, &tasks, node, history, socket) => stopped,
         _ = signals.next() => Err(Error::Interrupted),
     }
 }
@@ -185,18 +206,40 @@ async fn sample(gate: Arc<Gate>, every: Duration, stopped: impl Future<Output = 
 
 /// Binds the listeners; they answer from now on.
 async fn listen(config: &Config, gate: &Arc<Gate>, tasks: &Tasks) -> Result<(), Error> {
-    let refused = |address| move |source| Error::Listen { address, source };
-    let server = Server::bind(config.http).await.map_err(refused(config.http.listen))?;
+    let address = config.http.listen;
+    let server = Server::bind(config.http).await.map_err(|source| Error::Listen { address, source })?;
     tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "http listens");
-    if let Some(address) = config.http.ops_listen {
-        let probes = Server::bind_probes(address, config.http).await.map_err(refused(address))?;
-        tracing::info!(address = %probes.address(), "ops listens");
-        let (gate, stopped) = (Arc::clone(gate), tasks.stopped());
-        tasks.spawn("ops", probes.serve_probes(gate, stopped, Duration::ZERO));
-    }
+    listen_to_probes(config, gate, tasks).await?;
     let (gate, stopped, patience) = (Arc::clone(gate), tasks.stopped(), config.shutdown.deadline);
     tasks.spawn("http", server.serve(gate, stopped, patience));
     Ok(())
+}
+
+async fn listen_to_probes(config: &Config, gate: &Arc<Gate>, tasks: &Tasks) -> Result<(), Error> {
+    let Some(address) = config.http.ops_listen else { return Ok(()) };
+    let probes = Server::bind_probes(address, config.http).await;
+    let probes = probes.map_err(|source| Error::Listen { address, source })?;
+    tracing::info!(address = %probes.address(), "ops listens");
+    let (gate, stopped) = (Arc::clone(gate), tasks.stopped());
+    tasks.spawn("ops", probes.serve_probes(gate, stopped, Duration::ZERO));
+    Ok(())
+}
+
+/// Lets the node be administered from its own machine. Called when the directory is this process's. Without it a node serves all
+/// the same: not every file system knows sockets.
+fn administer(config: &Config, gate: &Arc<Gate>, tasks: &Tasks) -> Option<SocketName> {
+    let (listener, name) = match listen_at(&config.data_dir, ADMIN_SOCKET) {
+        Ok(listening) => listening,
+        Err(error) => {
+            let socket = config.data_dir.join(ADMIN_SOCKET);
+            tracing::warn!(%error, socket = %socket.display(), "cannot be administered over a socket, only over the API");
+            return None;
+        }
+    };
+    let (local, stopped, patience) =
+        (Local::new(Arc::clone(gate)), tasks.stopped(), config.shutdown.deadline);
+    tasks.spawn("local", local.serve(listener, config.http, stopped, patience));
+    Some(name)
 }
 
 fn open(config: &Config, raft: &Handle, disk: &Arc<dyn Disk>) -> JoinHandle<Result<Node, OpenError>> {
@@ -216,13 +259,21 @@ fn open(config: &Config, raft: &Handle, disk: &Arc<dyn Disk>) -> JoinHandle<Resu
     }))
 }
 
-async fn stop(config: &Config, tasks: &Tasks, node: Node, history: History) -> Result<(), Error> {
+async fn stop(
+    config: &Config,
+    tasks: &Tasks,
+    node: Node,
+    history: History,
+    socket: Option<SocketName>,
+) -> Result<(), Error> {
     let deadline = Instant::now() + config.shutdown.deadline;
     tokio::time::sleep(config.shutdown.drain).await;
     let requests = deadline - CLOSING.min(config.shutdown.deadline / 2);
     if !tasks.stop(requests).await {
         tracing::warn!("some requests did not end in time and were cut off");
     }
+    // While the directory is locked: afterwards it may be another's.
+    drop(socket);
     tokio::time::timeout_at(deadline, node.close()).await.map_err(|_| Error::Deadline)??;
     // It is not worth a late end.
     let _ = tokio::time::timeout_at(deadline, tokio::task::spawn_blocking(move || history.close())).await;

@@ -50,6 +50,8 @@ fn defaults_are_those_of_the_layers() {
     assert_eq!(config.wal_keep_bytes, 256 << 20);
     assert_eq!(config.snapshot, raft::SnapshotConfig::default());
     assert_eq!(config.raft, raft::Config::default());
+    assert_eq!(config.peer, raft::PeerConfig::default());
+    assert_eq!(config.lifecycle_wait, Duration::from_secs(30));
     assert_eq!(config.shutdown, shutdown::Config::default());
     assert_eq!(config.telemetry, telemetry::Config::default());
     assert!(!config.allow_anonymous);
@@ -166,6 +168,7 @@ fn bad_values() {
         ("wal.segment_bytes", "1", "segment_bytes"),
         ("snapshot.every_bytes", "0", "every_bytes"),
         ("raft.heartbeat_ms", "1000", "election_min_ms"),
+        ("lifecycle.wait_s", "100000", "86400"),
         ("shutdown.drain_ms", "99999", "deadline_ms"),
         ("log.level", "inof", "info"),
         ("log.format", "xml", "json"),

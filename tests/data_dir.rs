@@ -42,7 +42,7 @@ fn content(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     {
         if entry.is_dir() {
             files.extend(content(&entry))
-        } else {
+        } else if entry.is_file() {
             drop(files.insert(entry.clone(), std::fs::read(&entry).expect("a file")))
         }
     }

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::bench::{Lengths, Mix, Time};
 use super::cluster_arguments::{Cluster, Lifecycle};
+use super::home::Home;
+pub(super) use super::home::Settings;
 pub(super) use super::server::Server;
 use crate::raft::Lifetimes;
 
@@ -84,6 +86,8 @@ pub(super) enum Command {
     Restore(Restore),
     /// Last resort when most voters are lost for good: make this node a cluster of its own
     Recover(Recover),
+    /// Run no node, but keep its container alive while somebody works in its data directory
+    Maintenance(Settings),
     /// Ask whether the node is ready; for container health checks
     Healthcheck(Healthcheck),
     /// Check or show the configuration
@@ -100,23 +104,6 @@ pub(super) enum Command {
     Completions(Completions),
     /// Print the manual page, or write one for each command
     Man(Man),
-}
-
-/// Where settings come from. Each flag stands above the environment, which stands above the file.
-#[derive(Args, Clone, Debug, Default)]
-pub(super) struct Settings {
-    /// Configuration file (TOML)
-    #[arg(short, long, value_name = "FILE", env = "KVORUM_CONFIG")]
-    pub(super) config: Option<PathBuf>,
-    /// Directory of log and snapshots (data.dir)
-    #[arg(long, value_name = "DIR")]
-    pub(super) data_dir: Option<String>,
-    /// Address and port of the HTTP API (http.listen)
-    #[arg(long, value_name = "ADDRESS")]
-    pub(super) listen: Option<String>,
-    /// Any setting, as in --set wal.durability=always; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(super) set: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -325,17 +312,10 @@ pub(super) struct Backup {
 
 #[derive(Args, Debug)]
 pub(super) struct Restore {
-    /// The backup
+    /// The backup. The data directory that it goes into must be empty, or not there yet
     pub(super) file: PathBuf,
-    /// Configuration file (TOML)
-    #[arg(short, long, value_name = "FILE", env = "KVORUM_CONFIG")]
-    pub(super) config: Option<PathBuf>,
-    /// Directory of log and snapshots (data.dir): empty, or not there yet
-    #[arg(long, value_name = "DIR")]
-    pub(super) data_dir: Option<String>,
-    /// Any setting, as in --set wal.segment_bytes=16MiB; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(super) set: Vec<String>,
+    #[command(flatten)]
+    pub(super) home: Home,
     /// What becomes of times to live
     #[arg(long, value_enum, default_value_t)]
     pub(super) ttl: RestoredTtl,
@@ -349,15 +329,8 @@ pub(super) struct Restore {
 /// is moved into one below it, and nothing is deleted.
 #[derive(Args, Debug)]
 pub(super) struct Recover {
-    /// Configuration file (TOML)
-    #[arg(short, long, value_name = "FILE", env = "KVORUM_CONFIG")]
-    pub(super) config: Option<PathBuf>,
-    /// Directory of log and snapshots (data.dir)
-    #[arg(long, value_name = "DIR")]
-    pub(super) data_dir: Option<String>,
-    /// Any setting, as in --set wal.segment_bytes=16MiB; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(super) set: Vec<String>,
+    #[command(flatten)]
+    pub(super) home: Home,
     /// Do not ask
     #[arg(long)]
     pub(super) yes: bool,

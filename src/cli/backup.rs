@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::arguments::{Backup, Recover, Restore, Settings};
+use super::arguments::{Backup, Recover, Restore};
 use super::client::{Call, Stream, stream};
 use super::exit::{Exit, Failure, of_open};
 use super::files::{about_snapshot, of_snapshot};
@@ -133,10 +133,8 @@ impl Drop for Arriving {
 
 /// Makes a backup the beginning of a new cluster.
 pub(super) fn restore(restore: &Restore) -> Result<Exit, Failure> {
-    let Restore { file, config, data_dir, set, ttl, json } = restore;
-    let settings =
-        Settings { config: config.clone(), data_dir: data_dir.clone(), listen: None, set: set.clone() };
-    let config = loaded(&settings)?.config;
+    let Restore { file, home, ttl, json } = restore;
+    let config = loaded(&home.settings())?.config;
     let what = raft::Restore { file: file.clone(), lifetimes: (*ttl).into() };
     let mut progress = Progress::new("restore");
     let restored =
@@ -149,10 +147,8 @@ pub(super) fn restore(restore: &Restore) -> Result<Exit, Failure> {
 
 /// Makes one of the few nodes that are left a cluster of its own.
 pub(super) fn recover(recover: &Recover) -> Result<Exit, Failure> {
-    let Recover { config, data_dir, set, yes, json } = recover;
-    let settings =
-        Settings { config: config.clone(), data_dir: data_dir.clone(), listen: None, set: set.clone() };
-    let config = loaded(&settings)?.config;
+    let Recover { home, yes, json } = recover;
+    let config = loaded(&home.settings())?.config;
     let directory = config.data_dir.display();
     let question = format!(
         "Make {directory} a new cluster of this node alone. Acknowledged writes that only other nodes have are lost, and they \

@@ -1,19 +1,12 @@
-//! `cluster ...` and `lifecycle pre-stop`.
-
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+//! `cluster ...`.
 
 use serde_json::{Map, Value, json};
 
-use super::client::{Answer, Call, call};
-use super::cluster_arguments::{Cluster, ClusterSettings, LevelAction, Lifecycle, OfMember};
+use super::client::{Call, call};
+use super::cluster_arguments::{Cluster, ClusterSettings, LevelAction, OfMember};
 use super::exit::{Exit, Failure};
 use super::output::{self, Table};
 use super::server::Server;
-use crate::clock::Stopwatch;
-
-/// Time between two questions whether the node may stop.
-const AGAIN: Duration = Duration::from_millis(500);
 
 /// Does one of them.
 pub(super) fn run(command: &Cluster) -> Result<Exit, Failure> {
@@ -61,33 +54,7 @@ fn level_text(level: &Value) -> String {
     format!("level {}; this node understands levels up to {}", level["level"], level["max_level"])
 }
 
-/// Waits for the permission to stop.
-pub(super) fn pre_stop(Lifecycle::PreStop { wait_s, server }: &Lifecycle) -> Result<Exit, Failure> {
-    let begun = Stopwatch::start();
-    let (_sender, ticks) = mpsc::channel::<()>();
-    loop {
-        let done =
-            asked(server, "POST", "/stop", None).and_then(Answer::success).and_then(|answer| answer.json());
-        let reason = match done {
-            Ok(done) => return told(server, &done, "the node may stop"),
-            Err(Failure { message, .. }) => message,
-        };
-        if begun.elapsed() >= Duration::from_secs(*wait_s) {
-            output::line(&format!("no permission after {wait_s} s, going on without: {reason}"))?;
-            return Ok(Exit::Done);
-        }
-        if ticks.recv_timeout(AGAIN) != Err(RecvTimeoutError::Timeout) {
-            return Ok(Exit::Done);
-        }
-    }
-}
-
-fn asked(
-    server: &Server,
-    method: &'static str,
-    below: &str,
-    body: Option<&Value>,
-) -> Result<Answer, Failure> {
+fn ask(server: &Server, method: &'static str, below: &str, body: Option<&Value>) -> Result<Value, Failure> {
     let bytes = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
     let headers = body.map(|_| ("Content-Type", "application/json".to_owned()));
     let request = Call {
@@ -97,11 +64,7 @@ fn asked(
         body: &bytes,
         ..Call::default()
     };
-    call(server, &request)
-}
-
-fn ask(server: &Server, method: &'static str, below: &str, body: Option<&Value>) -> Result<Value, Failure> {
-    asked(server, method, below, body)?.success()?.json()
+    call(server, &request)?.success()?.json()
 }
 
 fn told(server: &Server, done: &Value, text: &str) -> Result<Exit, Failure> {

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 
+use super::home::Home;
 use super::server::Server;
 use crate::config::Size;
 
@@ -84,12 +85,20 @@ pub(super) enum LevelAction {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Lifecycle {
-    /// Wait until the node may stop without the others losing their quorum; for orchestrators, before they stop it
+    /// Wait until the node may stop without the others losing their quorum; for orchestrators, before they stop it.
+    ///
+    /// It asks the node that runs in the data directory, over a socket there: without URL and credentials.
     PreStop {
-        /// Go on without permission after so many seconds
-        #[arg(long, value_name = "S", env = "KVORUM_LIFECYCLE_WAIT_S", default_value_t = 30)]
-        wait_s: u64,
+        /// Go on without permission after so many seconds (lifecycle.wait_s)
+        #[arg(long, value_name = "S")]
+        wait_s: Option<u64>,
+        /// Ask the API of a node, instead of the socket in the data directory
+        #[arg(long, env = "KVORUM_URL", value_name = "URL")]
+        url: Option<String>,
         #[command(flatten)]
-        server: Server,
+        home: Home,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }

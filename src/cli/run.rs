@@ -4,7 +4,9 @@ use clap::Parser;
 
 use super::arguments::{Arguments, Command};
 use super::exit::{Exit, Failure};
-use super::{backup, bench, cluster, files, generate, keys, many, node, output, secret, serve, settings};
+use super::{
+    backup, bench, cluster, files, generate, keys, lifecycle, many, node, output, secret, serve, settings,
+};
 
 /// Runs the command line of this process and says how it ended.
 #[expect(clippy::print_stderr, reason = "this is where the program says why it failed")]
@@ -34,12 +36,13 @@ fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Some(Command::Batch(batch)) => many::batch(&batch),
         Some(Command::Stats(server)) => node::stats(&server),
         Some(Command::Cluster(command)) => cluster::run(&command),
-        Some(Command::Lifecycle(command)) => cluster::pre_stop(&command),
+        Some(Command::Lifecycle(command)) => lifecycle::pre_stop(&command),
         Some(Command::Compact(server)) => node::compact(&server),
         Some(Command::Bench(options)) => bench::run(&options),
         Some(Command::Backup(backup)) => backup::backup(&backup),
         Some(Command::Restore(restore)) => backup::restore(&restore),
         Some(Command::Recover(recover)) => backup::recover(&recover),
+        Some(Command::Maintenance(settings)) => serve::maintenance(&settings),
         Some(Command::Healthcheck(check)) => node::healthcheck(&check),
         Some(Command::Config(config)) => settings::run(&config),
         Some(Command::Openapi) => output::print(&crate::http::document()),

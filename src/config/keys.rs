@@ -103,6 +103,11 @@ pub const KEYS: &[Key] = &[
         "Time for which a member must be silent before a new one of its name takes its place",
     ),
     key(
+        "cluster.hand_over_after_s",
+        "60",
+        "Time for which the disk of a leader must be slow before it hands over to a voter with a fast one; 0: never",
+    ),
+    key(
         "cluster.max_level",
         "0",
         "Highest level that this node is to understand; 0: all that its version knows",
@@ -117,7 +122,11 @@ pub const KEYS: &[Key] = &[
         "4096",
         "Members compare the hashes of their states each time after this many log entries; the same for all of them",
     ),
-    seed("cluster.restore_from", "", "Backup that a new cluster begins with; an existing one ignores it"),
+    seed(
+        "cluster.restore_from",
+        "",
+        "Backup that a new cluster begins with; of several seeds only the one that creates the cluster reads it, and an existing cluster ignores it",
+    ),
     seed(
         "cluster.restore_ttl",
         "deadline",
@@ -157,6 +166,11 @@ pub const KEYS: &[Key] = &[
     ),
     key("history.sample_s", "10", "Time between two samples of the node's figures, in seconds"),
     key("history.slow_ms", "100", "Requests that take at least this long are noted in the slow log; 0: none"),
+    key(
+        "lifecycle.wait_s",
+        "30",
+        "Time for which `kvorum lifecycle pre-stop` waits for the permission to stop before it goes on without",
+    ),
     key("shutdown.drain_ms", "500", "Time between turning unready and closing the listeners"),
     key("shutdown.deadline_ms", "25000", "Time from the signal to the end of the process at the latest"),
     key(

@@ -19,6 +19,7 @@ pub(super) struct Raw {
     pub(super) snapshot: Snapshot,
     pub(super) raft: Raft,
     pub(super) history: History,
+    pub(super) lifecycle: Lifecycle,
     pub(super) shutdown: Shutdown,
     pub(super) log: Log,
     pub(super) auth: Auth,
@@ -82,6 +83,8 @@ pub(super) struct Cluster {
     #[serde(deserialize_with = "whole")]
     pub(super) replace_after_s: u64,
     #[serde(deserialize_with = "whole")]
+    pub(super) hand_over_after_s: u64,
+    #[serde(deserialize_with = "whole")]
     pub(super) max_level: u64,
     #[serde(deserialize_with = "whole")]
     pub(super) level_auto_raise_after_s: u64,
@@ -131,6 +134,13 @@ pub(super) struct History {
     pub(super) sample_s: u64,
     #[serde(deserialize_with = "whole")]
     pub(super) slow_ms: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lifecycle {
+    #[serde(deserialize_with = "whole")]
+    pub(super) wait_s: u64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,6 +12,9 @@ use crate::model::{Level, Settings};
 use crate::service::Consistencies;
 use crate::{history, http, raft, service, shutdown, telemetry, wal};
 
+/// Longest wait for the permission to stop. No orchestrator waits for a hook that long.
+const MAX_LIFECYCLE_WAIT: Duration = Duration::from_secs(86_400);
+
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -41,6 +44,8 @@ pub struct Config {
     pub raft: raft::Config,
     /// How the node's own history is kept.
     pub history: history::Config,
+    /// How long the permission to stop is waited for.
+    pub lifecycle_wait: Duration,
     /// How the process ends.
     pub shutdown: shutdown::Config,
     /// What the process says.
@@ -95,6 +100,7 @@ impl Config {
                 sample: Duration::from_secs(raw.history.sample_s),
                 slow: Duration::from_millis(raw.history.slow_ms),
             },
+            lifecycle_wait: Duration::from_secs(raw.lifecycle.wait_s),
             shutdown: shutdown::Config {
                 drain: Duration::from_millis(raw.shutdown.drain_ms),
                 deadline: Duration::from_millis(raw.shutdown.deadline_ms),
@@ -117,6 +123,10 @@ impl Config {
         self.raft.validate()?;
         self.history.validate()?;
         self.shutdown.validate()?;
+        if self.lifecycle_wait > MAX_LIFECYCLE_WAIT {
+            let most = MAX_LIFECYCLE_WAIT.as_secs();
+            return Err(invalid("lifecycle.wait_s", format!("0 to {most} seconds are possible")));
+        }
         if self.state_hash_every == 0 {
             return Err(invalid("cluster.state_hash_every", "it must be at least 1"));
         }
@@ -196,6 +206,9 @@ fn peer_of(peer: &super::raw::Peer, cluster: &super::raw::Cluster) -> Result<raf
         tls: tls_of(peer)?,
         learner,
         replace_after: Duration::from_secs(cluster.replace_after_s),
+        hand_over_after: Some(cluster.hand_over_after_s)
+            .filter(|seconds| *seconds > 0)
+            .map(Duration::from_secs),
         level_auto_raise_after: Some(cluster.level_auto_raise_after_s)
             .filter(|seconds| *seconds > 0)
             .map(Duration::from_secs),

@@ -13,14 +13,18 @@
 //! * After a failed sync nothing is known about what was written since the last good one, and a later sync
 //!   does not bring it back. Never retry; stop using the file.
 //!
+//! Sockets have names in directories too, so they are made here; they hold no data and are not part of [`Disk`].
+//!
 //! It deliberately has no buffering, no paths of its own and no policy: those belong to its users.
 
 mod contract;
 mod faulty;
 mod real;
 mod replace;
+mod socket;
 
 pub use contract::{Disk, File, Lock, LockError, SECTOR, Space, is_full};
 pub use faulty::{Fault, Faulty, Operation};
 pub use real::Real;
 pub use replace::{TEMPORARY, replace, replace_private};
+pub use socket::{SocketName, connect_at, listen_at};

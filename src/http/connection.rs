@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
+use super::socket::Stream;
 use super::watch::Watch;
 use crate::service::Error;
 
@@ -21,8 +21,8 @@ use crate::service::Error;
 const LINGER_BYTES: usize = 64 << 20;
 
 /// A connection.
-pub(super) struct Connection {
-    stream: TcpStream,
+pub(super) struct Connection<S: Stream> {
+    stream: S,
     watch: Arc<Watch>,
     /// What is still to be sent in the place of what hyper has written.
     instead: Vec<u8>,
@@ -32,8 +32,8 @@ pub(super) struct Connection {
     stopping: CancellationToken,
 }
 
-impl Connection {
-    pub(super) fn new(stream: TcpStream, watch: Arc<Watch>, stopping: CancellationToken) -> Connection {
+impl<S: Stream> Connection<S> {
+    pub(super) fn new(stream: S, watch: Arc<Watch>, stopping: CancellationToken) -> Connection<S> {
         Connection { stream, watch, instead: Vec::new(), linger_bytes: LINGER_BYTES, stopping }
     }
 
@@ -78,7 +78,7 @@ fn answer_to(status_line: &[u8]) -> Vec<u8> {
     refusal.farewell()
 }
 
-impl AsyncRead for Connection {
+impl<S: Stream> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -94,7 +94,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: Stream> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -138,11 +138,11 @@ impl AsyncWrite for Connection {
     }
 }
 
-impl Drop for Connection {
+impl<S: Stream> Drop for Connection<S> {
     fn drop(&mut self) {
         if self.watch.was_slow() {
             // If the socket does not take it at once, the client hears only that the connection ends.
-            let _ = self.stream.try_write(&Refusal::TooSlow("the head of the request").farewell());
+            let _ = self.stream.try_send(&Refusal::TooSlow("the head of the request").farewell());
         }
     }
 }

@@ -7,16 +7,28 @@ use tokio_util::sync::CancellationToken;
 use crate::service::{Error, Kv};
 
 /// Holds the service once the node has recovered, so that the listeners can answer from the start.
-#[derive(Default)]
 pub struct Gate {
     kv: OnceLock<Kv>,
+    /// Why it is closed, as long as it is.
+    closed: &'static str,
     draining: CancellationToken,
+}
+
+impl Default for Gate {
+    fn default() -> Gate {
+        Gate::new()
+    }
 }
 
 impl Gate {
     /// A gate that is closed: the node starts.
     pub fn new() -> Gate {
-        Gate::default()
+        Gate::closed("the node is starting and recovers its data")
+    }
+
+    /// A gate that is closed for another reason.
+    pub fn closed(reason: &'static str) -> Gate {
+        Gate { kv: OnceLock::new(), closed: reason, draining: CancellationToken::new() }
     }
 
     /// Lets requests through to `kv`. Only the first call counts.
@@ -34,15 +46,15 @@ impl Gate {
         self.draining.cancelled().await;
     }
 
-    /// The service, or [`Error::Unavailable`] while the node starts.
+    /// The service, or [`Error::Unavailable`] while the gate is closed.
     pub fn kv(&self) -> Result<&Kv, Error> {
-        self.kv.get().ok_or(Error::Unavailable("the node is starting and recovers its data"))
+        self.kv.get().ok_or(Error::Unavailable(self.closed))
     }
 
     /// Why the node should not get requests, if so.
     pub fn unready(&self) -> Option<Error> {
         match self.kv() {
-            Err(starting) => Some(starting),
+            Err(closed) => Some(closed),
             Ok(_) if self.draining.is_cancelled() => Some(Error::Unavailable("the node is stopping")),
             Ok(kv) if !kv.is_ready() => Some(Error::Unavailable("the node is not ready to serve")),
             Ok(_) => None,

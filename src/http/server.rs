@@ -1,4 +1,4 @@
-//! One HTTP listener: bound before the node opens, served until it is told to stop.
+//! HTTP on a listener: bound before the node opens, served until it is told to stop.
 //!
 //! poem's own server knows no limits on connections, heads and idle clients, and does not set TCP_NODELAY; so hyper is
 //! driven here, with poem's endpoints behind it.
@@ -19,7 +19,7 @@ use poem::http::uri::Scheme;
 use poem::http::{HeaderValue, Version, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,7 @@ use super::gate::Gate;
 use super::intake::Intake;
 use super::ops::Ops;
 use super::outgoing::{Content, Outgoing};
+use super::socket::{Listener, Stream};
 use super::watch::{Busy, Patience, Watch, Watched, Watches};
 use crate::service::Consistency;
 
@@ -159,32 +160,43 @@ impl Server {
         E: Endpoint<Output = Response> + 'static,
     {
         let Server { listener, address, config } = self;
-        let served = Served {
-            endpoint,
-            local: LocalAddr(address.into()),
-            stopping: CancellationToken::new(),
-            cut: CancellationToken::new(),
-        };
-        let (served, tracker) = (Arc::new(served), TaskTracker::new());
-        let watches = Arc::new(Watches::new(config.patience()));
-        let accepting = accept_all(listener, config.max_connections, &watches, &served, &tracker);
+        serve_all((listener, LocalAddr(address.into())), config, endpoint, stop, patience).await;
+    }
+}
+
+/// Answers requests on a listener until `stop` ends; then accepts no more and lets what is under way finish for at most
+/// `patience`.
+pub(super) async fn serve_all<L, E>(
+    (listener, local): (L, LocalAddr),
+    config: Config,
+    endpoint: E,
+    stop: impl Future<Output = ()>,
+    patience: Duration,
+) where
+    L: Listener,
+    E: Endpoint<Output = Response> + 'static,
+{
+    let served =
+        Served { endpoint, local, stopping: CancellationToken::new(), cut: CancellationToken::new() };
+    let (served, tracker) = (Arc::new(served), TaskTracker::new());
+    let watches = Arc::new(Watches::new(config.patience()));
+    let accepting = accept_all(listener, config.max_connections, &watches, &served, &tracker);
+    tokio::select! {
+        () = stop => {}
+        () = accepting => {}
+        () = watches.sweep() => {}
+    }
+    served.stopping.cancel();
+    tracker.close();
+    let ended = async {
         tokio::select! {
-            () = stop => {}
-            () = accepting => {}
+            () = tracker.wait() => {}
             () = watches.sweep() => {}
         }
-        served.stopping.cancel();
-        tracker.close();
-        let ended = async {
-            tokio::select! {
-                () = tracker.wait() => {}
-                () = watches.sweep() => {}
-            }
-        };
-        if timeout(patience, ended).await.is_err() {
-            served.cut.cancel();
-            tracker.wait().await;
-        }
+    };
+    if timeout(patience, ended).await.is_err() {
+        served.cut.cancel();
+        tracker.wait().await;
     }
 }
 
@@ -199,13 +211,14 @@ struct Served<E> {
 }
 
 /// Accepts for ever. A connection beyond the limit gets the place of one that has no use for it, or waits for one.
-async fn accept_all<E>(
-    listener: TcpListener,
+async fn accept_all<L, E>(
+    listener: L,
     max_connections: usize,
     watches: &Arc<Watches>,
     served: &Arc<Served<E>>,
     tracker: &TaskTracker,
 ) where
+    L: Listener,
     E: Endpoint<Output = Response> + 'static,
 {
     let places = Arc::new(Semaphore::new(max_connections));
@@ -229,15 +242,11 @@ async fn accept_all<E>(
 }
 
 /// The next connection. Waits where the system lacks what a connection needs.
-async fn accept(listener: &TcpListener) -> (TcpStream, RemoteAddr) {
+async fn accept<L: Listener>(listener: &L) -> (L::Stream, RemoteAddr) {
     let mut wait = BACK_OFF.0;
     loop {
         match listener.accept().await {
-            Ok((stream, remote)) => {
-                // A peer that is gone already shows at the first read.
-                let _ = stream.set_nodelay(true);
-                return (stream, RemoteAddr(remote.into()));
-            }
+            Ok(accepted) => return accepted,
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "cannot accept connections");
@@ -254,12 +263,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-async fn serve_connection<E>(
-    stream: TcpStream,
-    remote: RemoteAddr,
-    watched: &Watched,
-    served: &Arc<Served<E>>,
-) where
+async fn serve_connection<S, E>(stream: S, remote: RemoteAddr, watched: &Watched, served: &Arc<Served<E>>)
+where
+    S: Stream,
     E: Endpoint<Output = Response> + 'static,
 {
     let watch = &watched.watch;

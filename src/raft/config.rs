@@ -59,6 +59,8 @@ pub struct PeerConfig {
     pub replace_after: Duration,
     /// After how long a level that every member understands is raised by itself, if ever.
     pub level_auto_raise_after: Option<Duration>,
+    /// For how long the disk of a leader must be slow before it hands over to a voter with a fast one, if it ever does.
+    pub hand_over_after: Option<Duration>,
 }
 
 impl Default for PeerConfig {
@@ -72,6 +74,7 @@ impl Default for PeerConfig {
             learner: false,
             replace_after: Duration::from_secs(30),
             level_auto_raise_after: None,
+            hand_over_after: Some(Duration::from_secs(60)),
         }
     }
 }

@@ -7,6 +7,9 @@
 //!  no seeds                                    this node creates a cluster of its own
 //! ```
 //!
+//! A cluster that begins with a backup (`cluster.restore_from`) is created in the same way: the creator, and nobody else,
+//! reads it once all have promised, and the content is there before the creator tells anybody that it is in a cluster.
+//!
 //! A node that is not among its own seeds only joins. Starting order and restarts do not matter: everything that was
 //! promised or decided is in `join.json` before anybody hears of it.
 
@@ -19,6 +22,7 @@ use tokio::time::{Instant, sleep};
 use super::OpenError;
 use super::identity::{Directory, Given};
 use super::peer::{Ask, CallError, Join, Joined, Link, Me, Meet, Met, Promise, Promised, Say, Secret};
+use super::restore::Beginning;
 use super::transport::Transport;
 use super::types::Member;
 use crate::model::Level;
@@ -144,6 +148,8 @@ pub(super) struct Formation {
     pub(super) secret: Arc<Secret>,
     pub(super) boot: u128,
     pub(super) transport: Option<Arc<dyn Transport>>,
+    /// What a cluster begins with that is created here, if not with nothing.
+    pub(super) beginning: Option<Beginning>,
 }
 
 /// A seed that answered.
@@ -157,7 +163,8 @@ impl Formation {
     pub(super) async fn run(&self) -> Result<Formed, OpenError> {
         let name = &self.lobby.name;
         if name.seeds.is_empty() {
-            return self.create(&BTreeMap::new(), name.max_level);
+            let level = self.level(name.max_level)?;
+            return self.create(&BTreeMap::new(), level).await;
         }
         let links: BTreeMap<&String, Link> = name
             .seeds
@@ -220,11 +227,29 @@ impl Formation {
             return Ok(Err(format!("the seed {} to create the cluster", name.seeds[0])));
         }
         let levels = met.values().filter_map(|seed| u16::try_from(seed.met.max_level).ok()).map(Level);
-        let level = levels.chain([name.max_level]).min().unwrap_or(Level::FIRST).max(Level::FIRST);
+        let known = levels.chain([name.max_level]).min().unwrap_or(Level::FIRST).max(Level::FIRST);
+        let level = self.level(known)?;
+        if level > known {
+            return Ok(Err(format!("every seed to understand level {level}, which is that of the backup")));
+        }
         match self.promises(met, level).await? {
-            Ok(incarnations) => self.create(&incarnations, level).map(Ok),
+            Ok(incarnations) => self.create(&incarnations, level).await.map(Ok),
             Err(reason) => Ok(Err(reason)),
         }
+    }
+
+    /// The level at which the cluster begins: `known` to all, or that of what it begins with.
+    fn level(&self, known: Level) -> Result<Level, OpenError> {
+        let Some(beginning) = &self.beginning else { return Ok(known) };
+        let (level, max_level) = (beginning.level(&self.lobby.directory)?, self.lobby.name.max_level);
+        if level > max_level {
+            let file = beginning.what.file.display();
+            let what = format!(
+                "{file} is at level {level}, and this node understands levels up to {max_level} only"
+            );
+            return Err(OpenError::LevelTooHigh(what));
+        }
+        Ok(level)
     }
 
     async fn meet<'a>(&self, links: &BTreeMap<&'a String, Link>) -> BTreeMap<&'a String, Seed> {
@@ -281,7 +306,7 @@ impl Formation {
     }
 
     /// Creates a cluster with the seeds of which these are the data directories; with none it is alone.
-    fn create(&self, incarnations: &BTreeMap<String, u128>, level: Level) -> Result<Formed, OpenError> {
+    async fn create(&self, incarnations: &BTreeMap<String, u128>, level: Level) -> Result<Formed, OpenError> {
         let identity = self.lobby.directory.begin()?;
         let name = &self.lobby.name;
         let own =
@@ -296,8 +321,13 @@ impl Formation {
         let founders: BTreeMap<u64, Member> =
             (identity.node..).zip([own].into_iter().chain(others).take(voters)).collect();
         self.lobby.directory.found(&founders, level)?;
-        let names: BTreeSet<_> = founders.values().map(|member| member.advertise.as_str()).collect();
+        let names: BTreeSet<_> = founders.values().map(|member| member.advertise.clone()).collect();
         tracing::info!(cluster = format!("{:032x}", identity.cluster), ?names, "creating a cluster");
+        if let Some(beginning) = self.beginning.clone() {
+            let directory = self.lobby.directory.clone();
+            let created = tokio::task::spawn_blocking(move || beginning.create(&directory, &founders)).await;
+            created.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        }
         Ok(Formed { identity })
     }
 
@@ -314,6 +344,11 @@ impl Formation {
             Ok(Say::Joined(Joined { cluster: Some(cluster), node, .. })) => {
                 let (cluster, incarnation) = (cluster.into(), self.lobby.incarnation);
                 tracing::info!(cluster = format!("{cluster:032x}"), node, "admitted");
+                if self.beginning.is_some() {
+                    tracing::info!(
+                        "not restored: cluster.restore_from is for a new cluster, and this one is there already"
+                    );
+                }
                 Ok(wal::Identity { cluster, node, incarnation })
             }
             Ok(Say::Joined(Joined { reason, .. })) => Err(reason),

@@ -11,6 +11,7 @@
 //!                      there once the node has asked to leave, or is no member any more
 //! data/running.json    {format, boot_id, durability}          there from start to clean shutdown
 //! data/snapshots/
+//! data/admin.sock      a socket for the machine's administrator; holds nothing, and outlives a node that was killed
 //! ```
 //!
 //! A directory is *new* (no node.json, and nothing but the beginnings of a first start), *known* (node.json and
@@ -31,12 +32,18 @@ use crate::disk::{self, Disk};
 use crate::model::Level;
 use crate::wal::{self, Durability};
 
+/// The socket in a data directory over which a node is administered from its own machine.
+pub const ADMIN_SOCKET: &str = "admin.sock";
+
 /// The format of all marks.
 pub(super) const FORMAT: u32 = 1;
 const JOIN: &str = "join.json";
 pub(super) const NODE: &str = "node.json";
 const RUNNING: &str = "running.json";
 const RESTORE: &str = "restore.json";
+
+/// Where the snapshot is that a recovery begins a new cluster with.
+pub(super) const RECOVERY: &str = "recovery";
 
 /// The id of the node that creates a cluster. Later ones get theirs from the log.
 pub(super) const FIRST_NODE: u64 = 1;
@@ -171,7 +178,7 @@ impl Directory {
         }
         if self.is_being_restored()? {
             return Err(self.foreign(match self.is_being_recovered()? {
-                true => "a recovery of it was not finished: run `kvorum recover` again",
+                true => "its recovery was not finished: run `kvorum recover` again",
                 false => {
                     "a restore into it was not finished: run `kvorum restore` again, or use an empty directory"
                 }
@@ -194,6 +201,11 @@ impl Directory {
     /// Whether a restore was begun here; without a node it was not finished.
     pub(super) fn is_being_restored(&self) -> Result<bool, OpenError> {
         self.read::<Format>(RESTORE).map(|mark| mark.is_some())
+    }
+
+    /// Whether what is being restored is the node that was here: then there may be files of it that were not moved yet.
+    pub(super) fn is_being_recovered(&self) -> Result<bool, OpenError> {
+        Ok(!self.names(&self.root.join(RECOVERY))?.is_empty())
     }
 
     /// Marks that a restore is under way: from now on no node starts here until it is finished.

@@ -9,6 +9,7 @@
 //! cluster has an id of its own, as after a restore, so that nobody of the old one can take part by mistake. Nothing is
 //! deleted: what was there is moved into `lost-<cluster>-<node>/`. A run that was cut off is begun anew.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use openraft::EntryPayload;
 use parking_lot::RwLock;
 
 use super::OpenError;
-use super::identity::{Directory, hex};
+use super::identity::{ADMIN_SOCKET, Directory, RECOVERY, hex};
 use super::payload::{decode_membership, encode_membership, from_record};
 use super::restore::{Lifetimes, Restore, Restored, create};
 use super::snapshot::{self, Folder, Progress};
@@ -27,14 +28,11 @@ use crate::model::codec;
 use crate::store::{Effects, Store};
 use crate::wal::{self, Identity, Survey, Wal};
 
-/// Where the snapshot is that the new cluster begins with.
-const RECOVERY: &str = "recovery";
-
 /// What the name of the directory begins with into which the old files are moved.
 const ASIDE: &str = "lost-";
 
 /// What stays where it is.
-const STAYING: [&str; 4] = ["lock", "history", RECOVERY, "restore.json"];
+const STAYING: [&str; 5] = ["lock", "history", ADMIN_SOCKET, RECOVERY, "restore.json"];
 
 /// Bytes of log that are read at a time.
 const READ_BYTES: usize = 4 << 20;
@@ -69,7 +67,7 @@ pub fn recover(
     };
     directory.set_aside(&aside, &STAYING)?;
     let what = Restore { file, lifetimes: Lifetimes::Deadline };
-    let restored = create(&directory, wal, clock, &what, progress)?;
+    let restored = create(&directory, (wal, clock), &what, &BTreeMap::new(), progress)?;
     let recovery = directory.root().join(RECOVERY);
     directory.disk().remove_dir_all(&recovery).map_err(|error| OpenError::io(recovery, error))?;
     Ok(restored)
@@ -82,7 +80,7 @@ fn aside_of(cluster: u128) -> String {
 
 /// The snapshot that a run before this one has made, and where it was moving the old files, or had moved them already.
 fn begun(directory: &Directory) -> Result<Option<(PathBuf, String)>, OpenError> {
-    if !directory.is_being_recovered()? {
+    if directory.has_node()? || !directory.is_being_restored()? || !directory.is_being_recovered()? {
         return Ok(None);
     }
     let folder = Folder::open(Arc::clone(directory.disk()), &directory.root().join(RECOVERY))?;
@@ -91,14 +89,6 @@ fn begun(directory: &Directory) -> Result<Option<(PathBuf, String)>, OpenError> 
     let mut names = directory.names(directory.root())?.into_iter();
     let aside = names.find(|name| name.starts_with(&aside_of(cluster)));
     Ok(aside.map(|aside| (found.path, aside)))
-}
-
-impl Directory {
-    /// Whether the files of a node were being moved out of the way of what it was recovered to.
-    pub(super) fn is_being_recovered(&self) -> Result<bool, OpenError> {
-        let is_moved = self.is_being_restored()? && !self.has_node()?;
-        Ok(is_moved && !self.names(&self.root().join(RECOVERY))?.is_empty())
-    }
 }
 
 /// Takes a snapshot of everything on the disk.

@@ -134,7 +134,9 @@ impl Maintenance {
             self.reload_secrets(&mut secrets_are_wrong).await;
             self.time.steer(self.lead.node, &self.lead.voters());
             self.members.keep().await;
+            self.members.syncs.note(&self.wal.stats().fsync_us, self.batcher.term());
             if self.batcher.term().is_some() {
+                self.members.spare_slow_disk().await;
                 self.members.compare_states().await;
                 self.members.auto_raise().await;
             }

@@ -23,6 +23,7 @@ use super::ledger::Ledger;
 use super::machine::Machine;
 use super::peer::{Ask, Join, Joined, Say};
 use super::replica::Replica;
+use super::syncs::Syncs;
 use super::types::{Member, StoredMembership, TypeConfig};
 use crate::model::Level;
 
@@ -52,6 +53,8 @@ pub(super) struct MembersConfig {
     pub(super) seeds: Vec<String>,
     /// After how long a level that every member understands is raised by itself, if ever.
     pub(super) level_auto_raise_after: Option<Duration>,
+    /// For how long the disk of a leader must be slow before it hands over, if it ever does.
+    pub(super) hand_over_after: Option<Duration>,
 }
 
 /// Keeps the membership.
@@ -75,6 +78,8 @@ pub(super) struct Members {
     pub(super) stopping: Stopping,
     /// Whom this leader has let go.
     pub(super) absent: Absent,
+    /// How long this node's disk takes to sync.
+    pub(super) syncs: Syncs,
 }
 
 impl Members {
@@ -97,6 +102,7 @@ impl Members {
             mismatches: AtomicU64::new(0),
             stopping: Stopping::default(),
             absent: Absent::default(),
+            syncs: Syncs::default(),
         }
     }
 

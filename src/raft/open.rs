@@ -34,6 +34,7 @@ use super::peer::{Desk, Guard, Listener, Me, Peers, Reception, Roster, Secret, T
 use super::proposal::Pending;
 use super::recovery::{Claimed, Recovered, Recovery, claim, recover};
 use super::replica::Replica;
+use super::restore::Beginning;
 use super::snapshots::Snapshots;
 use super::touches::Touches;
 use super::transport::Transport;
@@ -80,18 +81,36 @@ impl Node {
         let options = Arc::new(options);
         let claimed = blocking(&options, claim).await?;
         let meeting = meet(&options, &claimed, transport).await?;
-        let identity = match claimed.known {
-            Some(identity) => identity,
-            None => {
-                let Meeting { lobby, secret, boot, transport, .. } = &meeting;
-                let (lobby, secret, transport) = (Arc::clone(lobby), Arc::clone(secret), transport.clone());
-                Formation { lobby, secret, boot: *boot, transport }.run().await?.identity
-            }
-        };
-        let recovered = blocking(&options, move |options| recover(options, claimed, identity)).await?;
-        meeting.lobby.entered(identity.cluster);
-        start(&options, recovered, meeting).await
+        let tasks = meeting.tasks.clone();
+        let opened = enter(&options, claimed, meeting).await;
+        if opened.is_err() {
+            // The address is free again for the next try.
+            tasks.stop(Instant::now() + STOPPING).await;
+        }
+        opened
     }
+}
+
+/// Gets the node into a cluster, if it is in none yet, and starts it.
+async fn enter(options: &Arc<Options>, claimed: Claimed, meeting: Meeting) -> Result<Node, OpenError> {
+    let identity = match claimed.known {
+        Some(identity) => identity,
+        None => {
+            let Meeting { lobby, secret, boot, transport, .. } = &meeting;
+            let (lobby, secret, transport) = (Arc::clone(lobby), Arc::clone(secret), transport.clone());
+            let beginning = beginning(options);
+            Formation { lobby, secret, boot: *boot, transport, beginning }.run().await?.identity
+        }
+    };
+    let recovered = blocking(options, move |options| recover(options, claimed, identity)).await?;
+    meeting.lobby.entered(identity.cluster);
+    start(options, recovered, meeting).await
+}
+
+/// What a cluster begins with that this node creates.
+fn beginning(options: &Options) -> Option<Beginning> {
+    let what = options.restore_from.clone()?;
+    Some(Beginning { what, wal: options.wal, clock: Arc::clone(&options.clock) })
 }
 
 /// Does what waits for a disk away from the runtime.
@@ -340,6 +359,7 @@ fn members_config(options: &Options, advertise: String) -> MembersConfig {
         advertise,
         seeds: options.peer.seeds.clone(),
         level_auto_raise_after: options.peer.level_auto_raise_after,
+        hand_over_after: options.peer.hand_over_after,
     }
 }
 

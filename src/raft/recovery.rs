@@ -9,7 +9,6 @@ use super::identity::Directory;
 use super::options::Options;
 use super::payload::decode_membership;
 use super::replica::Applied;
-use super::restore::restore_if_new;
 use super::snapshot::{self, Folder, Found, Loaded};
 use super::types::{GROUP, from_wal};
 use crate::disk::Lock;
@@ -37,12 +36,17 @@ pub(super) fn claim(options: &Options) -> Result<Claimed, OpenError> {
     let directory = Directory::new(Arc::clone(&options.disk), &options.data_dir);
     let lock = directory.lock()?;
     directory.check_retired()?;
-    if let Some(what) = &options.restore_from {
-        restore_if_new(&directory, options.wal, options.clock.as_ref(), what)?;
-    }
-    let known = directory.known()?;
+    // What an earlier try to begin with a backup has left is begun anew, once it is known again that this node is to.
+    let again = options.restore_from.is_some()
+        && directory.is_being_restored()?
+        && !directory.has_node()?
+        && !directory.is_being_recovered()?;
+    let known = if again { None } else { directory.known()? };
     directory.check_last_stop(&options.wal)?;
-    if known.is_none() && !directory.log_is_blank()? {
+    if known.is_some() && options.restore_from.is_some() {
+        tracing::info!("not restored: cluster.restore_from is for a new cluster, and a node is here already");
+    }
+    if known.is_none() && !again && !directory.log_is_blank()? {
         return Err(directory.foreign("the log has content but there is no node.json: restore it"));
     }
     Ok(Claimed { directory, lock, known })
@@ -55,6 +59,9 @@ pub(super) fn recover(
 ) -> Result<Recovered, OpenError> {
     let (disk, config) = (Arc::clone(&options.disk), options.wal);
     let Claimed { directory, lock, known } = claimed;
+    if known.is_none() && !directory.has_node()? {
+        directory.abandon_restore()?;
+    }
     let folder = Folder::open(Arc::clone(&disk), &directory.snapshots()).map_err(OpenError::from)?;
     let mut loaded = folder.load_newest(identity.cluster).map_err(OpenError::from)?;
     let survey = Survey::of(disk.as_ref(), &directory.wal(), &identity).map_err(OpenError::from)?;

@@ -5,12 +5,14 @@
 //! ```
 //!
 //! Each step is durable before the next. Up to the first nothing is changed; from then on and before `node.json` the
-//! directory holds no node: [`restore`] begins anew there, and the start of a node refuses it. From `node.json` on it
-//! is the directory of a node like any other.
+//! directory holds no node: [`restore`] begins anew there, and so does a node that is to begin with a backup; the start of
+//! any other node refuses it. From `node.json` on it is the directory of a node like any other.
 //!
 //! The new cluster has an id of its own, and its revision and all versions are those of the backup and 2^32 more: no
-//! ETag, no fencing token and no member of the old cluster passes for one of the new. It has one voter. Its log goes on
-//! where the backup was taken, empty, with a vote that is not below the terms before.
+//! ETag, no fencing token and no member of the old cluster passes for one of the new. It has one voter; or, where several
+//! nodes create it, all its founders, of which only the creator has the content: it brings the others their snapshot once
+//! a quorum of them has elected it. Its log goes on where the backup was taken, empty, with a vote that is not below the
+//! terms before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,19 +22,20 @@ use bytes::Bytes;
 use openraft::Membership;
 
 use super::OpenError;
-use super::identity::{Directory, random_id};
+use super::identity::{ADMIN_SOCKET, Directory, random_id};
 use super::payload::encode_membership;
-use super::snapshot::{Change, Deadlines, Folder, Rewrite};
+use super::snapshot::{self, Change, Deadlines, Folder, Rewrite};
 use super::types::{GROUP, Member};
 use crate::clock::Clock;
 use crate::disk::Disk;
+use crate::model::Level;
 use crate::wal::{self, Durability, Identity, LogId, Vote, Wal};
 
 /// What a restore adds to the revision and to every version.
 pub(super) const REVISIONS: u64 = 1 << 32;
 
 /// What may be in a directory that counts as empty. Log and snapshots are looked into.
-const IN_EMPTY: [&str; 5] = ["lock", "lost+found", "join.json", "wal", "snapshots"];
+const IN_EMPTY: [&str; 6] = ["lock", "lost+found", "join.json", "wal", "snapshots", ADMIN_SOCKET];
 
 /// When the keys of a backup expire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,26 +97,53 @@ pub fn restore(
     let directory = Directory::new(disk, data_dir);
     let _lock = directory.lock()?;
     expect_empty(&directory)?;
-    create(&directory, wal, clock, what, progress)
+    create(&directory, (wal, clock), what, &BTreeMap::new(), progress)
 }
 
-/// As [`restore`], in a locked directory that would otherwise become that of an empty cluster; does nothing in another.
-pub(super) fn restore_if_new(
-    directory: &Directory,
-    wal: wal::Config,
-    clock: &dyn Clock,
-    what: &Restore,
-) -> Result<(), OpenError> {
-    let file = what.file.display();
-    if directory.has_node()? {
-        tracing::info!(%file, "not restored: cluster.restore_from is for a new cluster, and a node is here already");
-        return Ok(());
+/// What a cluster that is created begins with, and how it is written.
+#[derive(Clone)]
+pub(super) struct Beginning {
+    pub(super) what: Restore,
+    pub(super) wal: wal::Config,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Beginning {
+    /// The level that is in the backup, as its header says.
+    pub(super) fn level(&self, directory: &Directory) -> Result<Level, OpenError> {
+        snapshot::level(directory.disk().as_ref(), &self.what.file).map_err(OpenError::from)
     }
-    if directory.is_being_restored()? || is_blank(directory)? {
-        let Restored { cluster, index, keys, .. } = create(directory, wal, clock, what, &mut |_, _| {})?;
-        tracing::info!(%file, cluster = format!("{cluster:032x}"), index, keys, "restored");
+
+    /// Makes the directory that of the first of the founders of a cluster with the content of the backup. Whatever another
+    /// try has left there goes.
+    pub(super) fn create(
+        &self,
+        directory: &Directory,
+        founders: &BTreeMap<u64, Member>,
+    ) -> Result<(), OpenError> {
+        let (wal, clock, what) = (self.wal, self.clock.as_ref(), &self.what);
+        let Restored { cluster, index, keys, .. } =
+            create(directory, (wal, clock), what, founders, &mut |_, _| {})?;
+        let (file, cluster) = (what.file.display(), format!("{cluster:032x}"));
+        tracing::info!(%file, cluster, index, keys, "restored");
+        Ok(())
     }
-    Ok(())
+}
+
+impl Directory {
+    /// Removes what a restore has left that is not to be finished: the cluster is there already, and this node joins it.
+    pub(super) fn abandon_restore(&self) -> Result<(), OpenError> {
+        if !self.is_being_restored()? {
+            return Ok(());
+        }
+        self.begin_restore()?;
+        for directory in [self.wal(), self.snapshots()] {
+            if self.disk().exists(&directory).map_err(|error| OpenError::io(&directory, error))? {
+                self.disk().sync_dir(&directory).map_err(|error| OpenError::io(&directory, error))?;
+            }
+        }
+        self.finish_restore()
+    }
 }
 
 fn expect_empty(directory: &Directory) -> Result<(), OpenError> {
@@ -132,12 +162,12 @@ fn is_blank(directory: &Directory) -> Result<bool, OpenError> {
     Ok(directory.names(&directory.snapshots())?.is_empty() && directory.log_is_blank()?)
 }
 
-/// As [`restore`], in a locked directory without looking whether it is empty.
+/// As [`restore`], in a locked directory without looking whether it is empty. Without founders the node is alone.
 pub(super) fn create(
     directory: &Directory,
-    wal: wal::Config,
-    clock: &dyn Clock,
+    (wal, clock): (wal::Config, &dyn Clock),
     what: &Restore,
+    founders: &BTreeMap<u64, Member>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Restored, OpenError> {
     let deadlines = match what.lifetimes {
@@ -150,7 +180,7 @@ pub(super) fn create(
     directory.begin_restore()?;
     let identity = directory.begin()?;
     let folder = Folder::open(Arc::clone(disk), &directory.snapshots())?;
-    let of = (identity.cluster, sole_voter(&identity));
+    let of = (identity.cluster, membership(&identity, founders));
     rewrite.write(&**disk, &folder, of, &mut |done, of| progress(of + done, 2 * of))?;
     begin_log(directory, identity, wal, rewrite.last_log())?;
     directory.finish(&identity)?;
@@ -159,11 +189,14 @@ pub(super) fn create(
     Ok(Restored { cluster: identity.cluster, index, revision: globals.revision, keys: globals.keys })
 }
 
-/// The membership of a cluster of this node alone.
-fn sole_voter(identity: &Identity) -> Bytes {
-    let member = Member { incarnation: identity.incarnation, ..Member::default() };
-    let (voters, members) = (BTreeSet::from([identity.node]), BTreeMap::from([(identity.node, member)]));
-    encode_membership(&Membership::new(vec![voters], members).expect("the voter is among the members"))
+/// The membership of a cluster in which all founders vote; without any it is this node alone.
+fn membership(identity: &Identity, founders: &BTreeMap<u64, Member>) -> Bytes {
+    let mut members = founders.clone();
+    if members.is_empty() {
+        members.insert(identity.node, Member { incarnation: identity.incarnation, ..Member::default() });
+    }
+    let voters: BTreeSet<u64> = members.keys().copied().collect();
+    encode_membership(&Membership::new(vec![voters], members).expect("the voters are the members"))
 }
 
 /// A log that holds nothing and goes on behind `last_log`.

@@ -5,14 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::{Directory, FORMAT, NODE, hex};
+use super::identity::{ADMIN_SOCKET, Directory, FORMAT, NODE, hex};
 use super::{OpenError, Retired};
 use crate::wal;
 
 const RETIRED: &str = "retired.json";
 
 /// What stays where it is when a node is set aside.
-const STAYING: [&str; 2] = ["lock", "history"];
+const STAYING: [&str; 3] = ["lock", "history", ADMIN_SOCKET];
 
 /// What the name of the directory begins with into which it is moved.
 const ASIDE: &str = "retired-";

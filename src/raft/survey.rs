@@ -111,6 +111,7 @@ impl Members {
             checkpoint: self.replica.checkpoints.newest().map(peer::from_checkpoint),
             asks_to_stop: self.stopping.asks.load(Ordering::Relaxed),
             may_stop: self.stopping.may.load(Ordering::Relaxed),
+            fsync_p99_us: self.syncs.p99_us(),
         }
     }
 

@@ -7,4 +7,5 @@ mod lifetimes;
 mod live;
 mod lost_quorum;
 mod restored;
+mod seeds;
 mod support;

@@ -2,7 +2,7 @@
 //! harm.
 
 use super::harness::{Cluster, id, leader_of, members, serves, settled};
-use crate::node::{Node, eventually};
+use crate::node::{Node, eventually, program};
 
 fn ids(nodes: &[Node]) -> Vec<u64> {
     nodes.iter().map(id).collect()
@@ -81,11 +81,14 @@ fn nodes_may_stop_one_after_the_other() {
     let leader = leader_of(&nodes);
     let (first, second) = (leader, (leader + 1) % 3);
     // The leader hands over before it goes.
-    let done = nodes[first].client(&["lifecycle", "pre-stop", "--wait-s", "20"]);
+    let path = places.path(first).display().to_string();
+    let done = program(&["lifecycle", "pre-stop", "--wait-s", "20", "--data-dir", &path]).output();
+    let done = done.expect("it runs");
     assert!(String::from_utf8_lossy(&done.stdout).contains("may stop"), "{done:?}");
     assert_ne!(leader_of(&nodes), first);
-    let waits = nodes[second].client(&["lifecycle", "pre-stop", "--wait-s", "1"]);
-    assert!(String::from_utf8_lossy(&waits.stdout).contains("no permission"), "{waits:?}");
+    // So long as the configuration says, in any of its forms.
+    let waits = nodes[second].client(&["lifecycle", "pre-stop", "--set", "lifecycle.wait_s=1"]);
+    assert!(String::from_utf8_lossy(&waits.stdout).contains("no permission after 1 s"), "{waits:?}");
     let stopped = nodes.remove(first);
     stopped.terminate();
     nodes.insert(first, places.start(first));

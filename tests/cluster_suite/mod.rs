@@ -8,6 +8,7 @@ mod levels;
 mod load;
 mod membership;
 mod recovery;
+mod restore;
 mod settings;
 mod tls;
 mod traffic;

@@ -53,7 +53,7 @@ impl Node {
 
     /// Starts a node that may refuse to start. `command` is the program, or something that runs it.
     pub fn try_start(command: Command, directory: &Path, settings: &[(&str, &str)]) -> Result<Node, Ended> {
-        let (mut child, mut log) = spawn(command, directory, settings);
+        let (mut child, mut log) = spawn(command, "serve", directory, settings);
         let address = log.wait_for("http listens").map(|line| line["address"].as_str().map(str::parse));
         if log.wait_for("serving").is_none() {
             let status = wait(&mut child);
@@ -61,6 +61,17 @@ impl Node {
         }
         let address = address.flatten().expect("the log says where").expect("an address");
         Ok(Node { child, log, address, directory: directory.to_owned() })
+    }
+
+    /// Starts a process that is no node but stands in the place of one. It answers where a node is probed.
+    pub fn maintain(directory: &Path) -> Node {
+        let anywhere = [("ops.listen", "127.0.0.1:0")];
+        let (child, mut log) = spawn(Command::new(PROGRAM), "maintenance", directory, &anywhere);
+        let address = log.wait_for("ops listens").map(|line| line["address"].as_str().map(str::parse));
+        let there = log.wait_for("under maintenance; no node runs here");
+        assert!(there.is_some(), "it did not start:\n{}", log.said);
+        let address = address.flatten().expect("the log says where").expect("an address");
+        Node { child, log, address, directory: directory.to_owned() }
     }
 
     /// Where its API is.
@@ -169,9 +180,9 @@ fn clean(mut command: Command) -> Command {
     command
 }
 
-fn spawn(command: Command, directory: &Path, settings: &[(&str, &str)]) -> (Child, Log) {
+fn spawn(command: Command, what: &str, directory: &Path, settings: &[(&str, &str)]) -> (Child, Log) {
     let mut command = clean(command);
-    command.args(["serve", "--listen", "127.0.0.1:0", "--set", "log.format=json", "--set", "ops.listen="]);
+    command.args([what, "--listen", "127.0.0.1:0", "--set", "log.format=json", "--set", "ops.listen="]);
     command.args(["--set", "shutdown.drain_ms=0", "--set", "wal.segment_bytes=1MiB"]);
     command.arg("--data-dir").arg(directory);
     for (key, value) in settings {

@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::inode::{Inode, Unsynced};
 use super::state::{Fate, Fault, Operation, State, file_name, parent};
@@ -56,6 +57,11 @@ impl Faulty {
     /// Limits the sum of all file lengths; what needs more fails with "no space". `None` for no limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state.lock().capacity_bytes = bytes;
+    }
+
+    /// From now on a sync of a file takes at least so long.
+    pub fn slow_down(&self, sync_takes: Duration) {
+        self.state.lock().sync_takes = sync_takes;
     }
 
     /// What the machine finds after the power came back: one of the possible outcomes, drawn from `seed`.
@@ -267,6 +273,11 @@ impl File for Handle {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        let sync_takes = self.state.lock().sync_takes;
+        if !sync_takes.is_zero() {
+            // Nobody rings: the time passes.
+            Condvar::new().wait_for(&mut Mutex::new(()).lock(), sync_takes);
+        }
         let mut state = self.state.lock();
         state.alive()?;
         let begun = state.begin(Operation::Sync, &self.path);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::inode::{Inode, Luck};
 
@@ -57,6 +58,7 @@ pub(super) struct State {
     pub(super) off: bool,
     pub(super) faults: Vec<Fault>,
     pub(super) capacity_bytes: Option<u64>,
+    pub(super) sync_takes: Duration,
 }
 
 /// One change of a directory: the names it sets or clears, all or none of them.

@@ -146,6 +146,9 @@ pub(crate) struct Report {
     /// It was told that it may.
     #[prost(bool, tag = "6")]
     pub(crate) may_stop: bool,
+    /// What 99 of 100 of its last syncs took at most, if there were any.
+    #[prost(uint64, optional, tag = "7")]
+    pub(crate) fsync_p99_us: Option<u64>,
 }
 
 /// The hash of a member's state after an entry.

@@ -63,4 +63,4 @@ pub use meta::Meta;
 pub use receive::Receiving;
 pub use rewrite::{Change, Deadlines, Rewrite};
 pub use sending::Sending;
-pub use verify::{Summary, verify};
+pub use verify::{Summary, level, verify};

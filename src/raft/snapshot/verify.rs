@@ -8,6 +8,7 @@ use super::pace::Pace;
 use super::reader::Reader;
 use super::record::Records;
 use crate::disk::Disk;
+use crate::model::Level;
 use crate::store::Globals;
 
 /// What a valid snapshot holds.
@@ -36,6 +37,14 @@ pub struct Summary {
 /// [`Error::Corrupt`] with file and offset, [`Error::LevelTooHigh`], [`Error::Io`].
 pub fn verify(disk: &dyn Disk, path: &Path) -> Result<Summary, Error> {
     verify_at(disk, path, &mut Pace::full())
+}
+
+/// The level of the store in a snapshot, as its header says.
+///
+/// # Errors
+/// Those of [`verify`], for the header.
+pub fn level(disk: &dyn Disk, path: &Path) -> Result<Level, Error> {
+    Ok(Reader::open(disk, path)?.header().globals.level)
 }
 
 /// [`verify`] at a pace of its own.
