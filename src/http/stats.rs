@@ -165,7 +165,7 @@ impl From<service::Stats> for Stats {
             wal: Wal {
                 bytes: log.bytes,
                 segments: log.segments,
-                syncs: log.fsync_us.count(),
+                syncs: log.syncs,
                 first_index: log.first_index,
                 last_index: log.last_index,
                 durability: log.durability,

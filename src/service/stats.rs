@@ -27,6 +27,8 @@ pub struct Log {
     pub bytes: u64,
     /// Segments.
     pub segments: u64,
+    /// Times that it was synced to disk since the node started.
+    pub syncs: u64,
     /// Index of the first entry, if there is one.
     pub first_index: Option<u64>,
     /// Index of the last entry, if there is one.
@@ -42,6 +44,7 @@ impl Log {
         Log {
             bytes: node.wal.bytes,
             segments: node.wal.segments,
+            syncs: node.wal.fsync_us.count(),
             first_index: span.map(|span| span.first_index),
             last_index: span.map(|span| span.last_index),
             // The log's own type is not known on this floor; its variants bear the names of the modes.
