@@ -169,7 +169,8 @@ fn clean(mut command: Command) -> Command {
     command
 }
 
-fn spawn(command: Command, directory: &Path, settings: &[(&str, &str)]) -> (Child, Log) {
+/// A node with its data in `directory` that is yet to be started. `command` is the program, or something that runs it.
+pub fn serve(command: Command, directory: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = clean(command);
     command.args(["serve", "--listen", "127.0.0.1:0", "--set", "log.format=json", "--set", "ops.listen="]);
     command.args(["--set", "shutdown.drain_ms=0", "--set", "wal.segment_bytes=1MiB"]);
@@ -177,7 +178,13 @@ fn spawn(command: Command, directory: &Path, settings: &[(&str, &str)]) -> (Chil
     for (key, value) in settings {
         command.args(["--set", &format!("{key}={value}")]);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+fn spawn(command: Command, directory: &Path, settings: &[(&str, &str)]) -> (Child, Log) {
+    let mut command = serve(command, directory, settings);
+    command.stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program runs");
     let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
     let (sender, lines) = mpsc::channel();
