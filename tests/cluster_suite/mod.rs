@@ -12,5 +12,6 @@ mod partitions;
 mod recovery;
 mod settings;
 mod shim;
+mod slow_disk;
 mod tls;
 mod traffic;
