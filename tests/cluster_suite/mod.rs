@@ -4,6 +4,7 @@ mod failover;
 mod formation;
 mod harness;
 mod identity;
+mod installation;
 mod levels;
 mod load;
 mod membership;
