@@ -139,6 +139,14 @@ impl Node {
         Ended { status: status.code(), said: std::mem::take(&mut self.log.said) }
     }
 
+    /// What the node has said so far on standard error.
+    pub fn said(&mut self) -> &str {
+        for line in self.log.lines.try_iter() {
+            self.log.said += &format!("{line}\n");
+        }
+        &self.log.said
+    }
+
     /// Waits until the node logs this message, unless it has done so before, and gives the whole line.
     pub fn wait_for(&mut self, message: &str) -> serde_json::Value {
         let before = self.log.said.lines().filter_map(|line| serde_json::from_str(line).ok());
