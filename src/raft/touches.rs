@@ -23,6 +23,9 @@ pub(super) struct Touches {
     reservoir: Mutex<Vec<Touch>>,
     /// Notes of the last second that no entry has taken along yet.
     gathered: Mutex<Vec<Touch>>,
+    /// What other members have gathered since then. It joins `gathered` when this node's own second ends, so that no
+    /// member's notes are given up for want of an entry in the moment between.
+    added: Mutex<Vec<Touch>>,
 }
 
 impl Touches {
@@ -44,18 +47,19 @@ impl Touches {
 
     /// Ends the second: its notes, if `wanted`, are what entries take along from now on. Returns whether there are any.
     pub(super) fn gather(&self, wanted: bool) -> bool {
-        let notes = std::mem::take(&mut *self.reservoir.lock());
+        let mut notes = std::mem::take(&mut *self.reservoir.lock());
         self.seen.store(0, Ordering::Relaxed);
+        notes.append(&mut self.added.lock());
         let mut gathered = self.gathered.lock();
         *gathered = if wanted { notes } else { Vec::new() };
         !gathered.is_empty()
     }
 
-    /// Adds notes that another member has gathered. Past twice the sample's size they are dropped.
+    /// Adds notes that another member has gathered: of this second too. Past twice the sample's size they are dropped.
     pub(super) fn add(&self, notes: impl Iterator<Item = Touch>) {
-        let mut gathered = self.gathered.lock();
-        let room = (2 * SAMPLE).saturating_sub(gathered.len());
-        gathered.extend(notes.take(room));
+        let mut added = self.added.lock();
+        let room = (2 * SAMPLE).saturating_sub(added.len());
+        added.extend(notes.take(room));
     }
 
     /// Takes up to `most` gathered notes. The rest stays.
@@ -105,6 +109,18 @@ mod tests {
         assert!(sample.contains(&touch(0)), "1 % of the reads and not one of 4,096 notes");
         let late = sample.iter().filter(|t| t.slot.0 >= 100_000).count();
         assert!(late > SAMPLE / 4, "late reads have the same chance: {late}");
+    }
+
+    #[test]
+    fn what_others_have_gathered_goes_along_although_the_second_ends_before_an_entry_is_made() {
+        let touches = Touches::default();
+        touches.add((0..3).map(touch));
+        assert!(touches.gather(true), "it is a reason for an entry by itself");
+        assert_eq!(touches.take(100).len(), 3);
+        assert!(!touches.gather(true), "it is taken along once");
+        touches.add((0..3).map(touch));
+        assert!(!touches.gather(false), "they are not wanted");
+        assert!(!touches.gather(true), "and not kept");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::harness::{Cluster, cluster, leader_of, settled};
+use super::harness::{Cluster, cluster, keys, leader_of, one_history, settled};
 use super::load::{Load, nothing_is_lost};
 use crate::node::{Node, eventually};
 
@@ -79,6 +79,51 @@ fn a_paused_leader_answers_nothing_old_and_rejoins() {
     }
     settled(&nodes[b], 3, 3);
     assert_eq!(nodes[leader].get("/v1/kv/k").body, b"new");
+}
+
+/// Who was used longest ago goes first, although the leader that heard of it is dead.
+#[test]
+fn the_order_of_eviction_goes_on_through_failover() {
+    let places = Cluster::of(3, 3).with("store.max_keys", "40").with("cluster.state_hash_every", "10");
+    let mut nodes = places.start_all();
+    settled(&nodes[0], 3, 3);
+    for n in 0..40 {
+        assert_eq!(nodes[n % 3].put(&format!("/v1/kv/old{n:02}"), b"v").status, 201);
+    }
+    let before = cluster(&nodes[0])["last_log_index"].as_u64();
+    for n in 0..10 {
+        assert_eq!(nodes[n % 3].get(&format!("/v1/kv/old{n:02}")).status, 200);
+    }
+    let reads_travel = |node: &Node| cluster(node)["applied_index"].as_u64() > before;
+    eventually("the reads are in the log of all", || nodes.iter().all(reads_travel).then_some(()));
+    // Those of another node may travel in another entry: the order is known once a second has passed without any.
+    let mut quiet = (Instant::now(), cluster(&nodes[0])["last_log_index"].clone());
+    eventually("no more reads travel", || {
+        let last = cluster(&nodes[0])["last_log_index"].clone();
+        if last != quiet.1 {
+            quiet = (Instant::now(), last);
+        }
+        (quiet.0.elapsed() > Duration::from_millis(2_500)).then_some(())
+    });
+    one_history(&nodes);
+    let leader = leader_of(&nodes);
+    nodes.remove(leader).kill();
+    leader_of(&nodes);
+    for n in 0..30 {
+        let new = format!("new{n:02}");
+        assert!(matches!(nodes[n % 2].put(&format!("/v1/kv/{new}"), b"v").status, 200 | 201));
+        let left = eventually("it is there", || Some(keys(&nodes[n % 2])).filter(|left| left.contains(&new)));
+        let first = left.iter().find(|key| key.starts_with("old") && key.as_str() >= "old10");
+        let expected = (n < 29).then(|| format!("old{:02}", n + 11));
+        assert_eq!(first, expected.as_ref(), "after {} new keys: {left:?}", n + 1);
+        assert_eq!(left.len(), 40, "{left:?}");
+    }
+    let place = places.place_of_missing(&nodes);
+    nodes.push(places.start(place));
+    settled(&nodes[0], 3, 3);
+    one_history(&nodes);
+    let left = keys(&nodes[2]);
+    assert!((0..10).all(|n| left.contains(&format!("old{n:02}"))), "what was read stays: {left:?}");
 }
 
 fn ttl(node: &Node, key: &str) -> Option<u64> {

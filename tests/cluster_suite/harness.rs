@@ -1,5 +1,7 @@
 //! Nodes that know one another by their ports.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +10,7 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::node::{Ended, Node, PROGRAM, eventually};
+use crate::node::{Ended, Node, PROGRAM, eventually, serve};
 
 /// Where some nodes are to be.
 pub(crate) struct Cluster {
@@ -75,25 +77,34 @@ impl Cluster {
         further: &[(&str, &str)],
     ) -> JoinHandle<Result<Node, Ended>> {
         std::fs::create_dir_all(&path).expect("a directory");
+        let mut settings = self.settings_at(listen);
+        settings.extend(further.iter().map(|(key, value)| ((*key).into(), (*value).into())));
+        std::thread::spawn(move || Node::try_start(command, &path, &borrowed(&settings)))
+    }
+
+    /// The settings of a node that listens there.
+    fn settings_at(&self, listen: SocketAddr) -> Vec<(String, String)> {
         let seeds: Vec<_> = self.seeds.iter().map(|seed| self.peers[*seed].to_string()).collect();
         let mut settings = self.settings.clone();
         settings.push(("peer.listen".into(), listen.to_string()));
         settings.push(("cluster.seeds".into(), seeds.join(",")));
-        settings.extend(further.iter().map(|(key, value)| ((*key).into(), (*value).into())));
-        std::thread::spawn(move || {
-            let settings: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-            Node::try_start(command, &path, &settings)
-        })
+        settings
+    }
+
+    /// Node `n`, yet to be started, for tests that do not wait until it serves.
+    pub(crate) fn command(&self, n: usize) -> Command {
+        let settings = self.settings_at(self.peers[n]);
+        serve(Command::new(PROGRAM), &self.path(n), &borrowed(&settings))
     }
 
     /// Starts node `n` with further variables of the environment.
     pub(crate) fn try_begin_with(
         &self,
         n: usize,
-        variables: &[(&str, &str)],
+        variables: &[(&str, impl AsRef<OsStr>)],
     ) -> JoinHandle<Result<Node, Ended>> {
         let mut command = Command::new(PROGRAM);
-        command.envs(variables.iter().copied());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         self.try_begin_as(command, self.path(n), self.peers[n], &[])
     }
 
@@ -113,6 +124,10 @@ impl Cluster {
         let starting: Vec<_> = (0..self.peers.len()).map(|n| self.begin(n)).collect();
         starting.into_iter().map(|node| node.join().expect("it starts")).collect()
     }
+}
+
+fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
+    settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }
 
 /// The cluster as a node tells it.
@@ -164,5 +179,40 @@ pub(crate) fn serves(nodes: &[Node], key: &str) {
         for (m, other) in nodes.iter().enumerate() {
             assert_eq!(other.get(&path).status, 200, "written on {n}, read on {m}");
         }
+    }
+}
+
+/// The term that a node knows.
+pub(crate) fn term(node: &Node) -> u64 {
+    node.get("/v1/stats").json()["raft"]["term"].as_u64().expect("a term")
+}
+
+/// The keys that a node holds, as it sees them by itself.
+pub(crate) fn keys(node: &Node) -> BTreeSet<String> {
+    let listed = node.client(&["keys", "--consistency", "stale"]);
+    assert!(listed.status.success(), "{listed:?}");
+    String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect()
+}
+
+/// Waits until all nodes are at the same entry: there they have the same keys, and had the same state where they noted its
+/// hash, which they must have done.
+pub(crate) fn one_history(nodes: &[Node]) {
+    eventually("all are at the same entry", || {
+        let before: Vec<_> = nodes.iter().map(cluster).collect();
+        let keys: Vec<_> = nodes.iter().map(keys).collect();
+        let after: Vec<_> = nodes.iter().map(cluster).collect();
+        let at = |told: &Value| told["applied_index"].clone();
+        let hashed = |told: &Value| told["state_hash"]["index"].as_u64();
+        let same = before.iter().chain(&after).all(|told| at(told) == at(&before[0]))
+            && before.iter().all(|told| hashed(told).is_some() && hashed(told) == hashed(&before[0]));
+        if same {
+            assert!(keys.iter().all(|of_node| *of_node == keys[0]), "{keys:?}");
+            let hashes: Vec<_> = before.iter().map(|told| &told["state_hash"]).collect();
+            assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+        }
+        same.then_some(())
+    });
+    for node in nodes {
+        assert_eq!(cluster(node)["state_hash_mismatches"], 0);
     }
 }

@@ -150,6 +150,14 @@ impl Node {
         Ended { status: status.code(), said: std::mem::take(&mut self.log.said) }
     }
 
+    /// What the node has said so far on standard error.
+    pub fn said(&mut self) -> &str {
+        for line in self.log.lines.try_iter() {
+            self.log.said += &format!("{line}\n");
+        }
+        &self.log.said
+    }
+
     /// Waits until the node logs this message, unless it has done so before, and gives the whole line.
     pub fn wait_for(&mut self, message: &str) -> serde_json::Value {
         let before = self.log.said.lines().filter_map(|line| serde_json::from_str(line).ok());
@@ -180,7 +188,12 @@ fn clean(mut command: Command) -> Command {
     command
 }
 
-fn spawn(command: Command, what: &str, directory: &Path, settings: &[(&str, &str)]) -> (Child, Log) {
+/// A node with its data in `directory` that is yet to be started. `command` is the program, or something that runs it.
+pub fn serve(command: Command, directory: &Path, settings: &[(&str, &str)]) -> Command {
+    prepared(command, "serve", directory, settings)
+}
+
+fn prepared(command: Command, what: &str, directory: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = clean(command);
     command.args([what, "--listen", "127.0.0.1:0", "--set", "log.format=json", "--set", "ops.listen="]);
     command.args(["--set", "shutdown.drain_ms=0", "--set", "wal.segment_bytes=1MiB"]);
@@ -188,7 +201,13 @@ fn spawn(command: Command, what: &str, directory: &Path, settings: &[(&str, &str
     for (key, value) in settings {
         command.args(["--set", &format!("{key}={value}")]);
     }
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+fn spawn(command: Command, what: &str, directory: &Path, settings: &[(&str, &str)]) -> (Child, Log) {
+    let mut command = prepared(command, what, directory, settings);
+    command.stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program runs");
     let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
     let (sender, lines) = mpsc::channel();

@@ -136,6 +136,9 @@ impl Chaos {
             }
             self.history.set_cold();
         }
+        if !self.calm && self.random.percent(20) {
+            return self.black_out();
+        }
         self.crash_one(&victim);
         if !self.calm && self.random.percent(25) {
             self.history.set_cold();
@@ -149,8 +152,21 @@ impl Chaos {
         }
     }
 
+    /// The power of every host goes at the same moment, so that what was on no disk yet is nowhere any more.
+    fn black_out(&mut self) {
+        self.history.set_cold();
+        self.history.note("the power is out everywhere".to_owned());
+        let hosts = Arc::clone(&self.hosts);
+        hosts.iter().filter(|host| host.is_up()).for_each(|host| self.bring_down(host, Crash::Power));
+    }
+
     fn crash_one(&mut self, host: &Arc<Host>) {
         let crash = if self.random.percent(60) { Crash::Power } else { Crash::Kill };
+        self.bring_down(host, crash);
+    }
+
+    /// Ends a host's process, which comes back by itself.
+    fn bring_down(&mut self, host: &Arc<Host>, crash: Crash) {
         host.crash(crash);
         let (history, logs, number, image) =
             (self.history.clone(), self.logs.clone(), host.number, host.image());
