@@ -86,8 +86,8 @@ struct Doomed {
 }
 
 impl Doomed {
-    /// Kills it at this moment. Says whether that was in the middle of something.
-    fn kill_at(mut self, moment: Moment) -> bool {
+    /// Kills it at this moment. Says whether that was in the middle of something, and whether it has a new snapshot.
+    fn kill_at(mut self, moment: Moment) -> (bool, bool) {
         let before = Folder::look(&self.snapshots);
         let (begun, mut named) = (Instant::now(), None);
         let (_sender, ticks) = mpsc::channel::<()>();
@@ -111,7 +111,8 @@ impl Doomed {
         };
         self.child.kill().expect("it can be killed");
         wait(&mut self.child);
-        now.arriving.is_some() || named.is_some()
+        let has_new = Folder::look(&self.snapshots).named.iter().any(|name| !before.named.contains(name));
+        (now.arriving.is_some() || named.is_some(), has_new)
     }
 
     fn said(&self) -> String {
@@ -197,22 +198,27 @@ fn a_node_that_is_killed_while_it_takes_in_a_snapshot_catches_up() {
     let mut cluster = Away::begin();
     let load = Load::on(&cluster.nodes.iter().collect::<Vec<_>>());
     load.goes_on(50);
-    cluster.forget();
+    let mut bytes = cluster.forget();
     let begun = Instant::now();
     let mut back = cluster.back();
     back.wait_for("a snapshot was installed");
     let whole = u64::try_from(begun.elapsed().as_micros()).expect("a short time");
     back.kill();
-    let (mut random, mut struck) = (Random(1), 0);
+    let (mut random, mut struck, mut is_near) = (Random(1), 0, true);
     for kill in 1..=KILLS {
         load.goes_on(20);
-        let bytes = cluster.forget();
+        // Who has got nothing since still needs a snapshot.
+        if is_near {
+            bytes = cluster.forget();
+        }
         let moment = match kill % 4 {
             0 | 1 => Moment::After(Duration::from_micros(random.below(whole + whole / 8))),
             2 => Moment::Arrived(random.below(bytes)),
             _ => Moment::Named(Duration::from_micros(random.below(whole / 4))),
         };
-        struck += u64::from(cluster.doom().kill_at(moment));
+        let (is_hit, has_new) = cluster.doom().kill_at(moment);
+        struck += u64::from(is_hit);
+        is_near = has_new || kill % LOOK_AFTER == 0;
         if kill % LOOK_AFTER == 0 {
             let back = cluster.back();
             settled(&back, 3, 3);
