@@ -97,7 +97,8 @@ fn options(disk: &Faulty, peer: SocketAddr, peers: &[SocketAddr], after: Option<
     let seeds = peers.iter().map(SocketAddr::to_string).collect();
     Options {
         data_dir: "/data".into(),
-        raft: Config::default(),
+        // A busy machine is not to be taken for a slow disk; a sync takes longer than this still.
+        raft: Config { election_min_ms: 500, election_max_ms: 1_000, ..Config::default() },
         wal: wal::Config { segment_bytes: 1 << 20, ..wal::Config::default() },
         wal_keep_bytes: 1 << 30,
         snapshot: SnapshotConfig::default(),

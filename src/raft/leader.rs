@@ -58,14 +58,14 @@ impl Leader {
         }
     }
 
-    /// Returns when it is worth to look again: the leader has changed, or a little later. `None` at the deadline.
+    /// Returns when it is worth to look again: the leader has changed, or a little later. `None` at the deadline, and once
+    /// the raft core has ended: nothing changes any more then.
     pub(super) async fn changed(&self, deadline: Instant) -> Option<()> {
         let mut metrics = self.raft.server_metrics();
         metrics.borrow_and_update();
         let soon = Instant::now() + RETRY;
-        // Which of both it was does not matter.
-        let _ = timeout_at(soon.min(deadline), metrics.changed()).await;
-        (Instant::now() < deadline).then_some(())
+        let has_ended = matches!(timeout_at(soon.min(deadline), metrics.changed()).await, Ok(Err(_)));
+        (!has_ended && Instant::now() < deadline).then_some(())
     }
 
     /// Whether this node is the only voter, and leads.

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
-use super::link::CallError;
+use super::error::CallError;
 use super::wire::{Answered, Asked, Envelope};
 
 /// Questions that wait to be sent; who asks beyond waits.

@@ -18,11 +18,12 @@ use tonic::codegen::Service;
 use tonic::codegen::http::uri::{PathAndQuery, Uri};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, ConnectError, Status, Streaming};
+use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::conversation::{Answers, Conversation};
 use super::envelope::Refusal;
+use super::error::CallError;
 use super::exchange::Forward;
 use super::secret::Secret;
 use super::wire::{self, Answered, Asked, Envelope};
@@ -47,45 +48,10 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 pub(crate) const ENVELOPE: &str = "kvorum-envelope-bin";
 pub(crate) const SECRET: &str = "kvorum-secret-bin";
 
-/// Where the name of a refusal travels.
-pub(crate) const REFUSED: &str = "kvorum-refused";
-
 pub(crate) const CALL: &str = "/kvorum.Peer/Call";
 pub(crate) const APPEND: &str = "/kvorum.Peer/Append";
 pub(crate) const INSTALL: &str = "/kvorum.Peer/Install";
 pub(crate) const CONVERSE: &str = "/kvorum.Peer/Converse";
-
-/// Why a call has no answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum CallError {
-    /// No connection: nothing was sent.
-    #[error("not reachable: {0}")]
-    Unsent(String),
-    /// The other side did not look at it.
-    #[error("refused: {0}")]
-    Refused(Refusal),
-    /// It was sent, and what became of it is not known.
-    #[error("no answer: {0}")]
-    Lost(String),
-}
-
-impl CallError {
-    fn of(status: &Status) -> CallError {
-        let refused = status.metadata().get(REFUSED).and_then(|name| name.to_str().ok());
-        if let Some(refusal) = refused.and_then(Refusal::named) {
-            return CallError::Refused(refusal);
-        }
-        let mut cause: Option<&dyn std::error::Error> = Some(status);
-        while let Some(error) = cause {
-            if error.is::<ConnectError>() {
-                return CallError::Unsent(error.to_string());
-            }
-            cause = error.source();
-        }
-        let what = if status.message().is_empty() { "no reason given" } else { status.message() };
-        CallError::Lost(format!("{}: {what}", status.code().description()))
-    }
-}
 
 /// The connections to one address. Cheap to clone.
 #[derive(Clone)]
@@ -263,16 +229,4 @@ async fn ready(channel: &Channel) -> Result<tonic::client::Grpc<Channel>, Status
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
     Ok(grpc)
-}
-
-/// The status of a message that is not looked at.
-pub(crate) fn refused(refusal: Refusal) -> Status {
-    let code = match refusal {
-        Refusal::Secret => Code::Unauthenticated,
-        Refusal::Forming => Code::Unavailable,
-        _ => Code::FailedPrecondition,
-    };
-    let mut status = Status::new(code, refusal.to_string());
-    status.metadata_mut().insert(REFUSED, MetadataValue::from_static(refusal.name()));
-    status
 }

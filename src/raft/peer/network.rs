@@ -19,7 +19,7 @@ use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
 use super::convert;
 use super::envelope::Refusal;
-use super::link::CallError;
+use super::error::CallError;
 use super::roster::{Roster, Way};
 use super::window::Window;
 use super::wire::{self, Ask, Say};

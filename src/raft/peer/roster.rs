@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::envelope::{Guard, Me};
-use super::link::{CallError, Link};
+use super::error::CallError;
+use super::link::Link;
 use super::secret::Secret;
 use super::wire::{Ask, Envelope, Report, Say};
 use crate::model::Level;

@@ -26,9 +26,8 @@ use tonic_prost::ProstCodec;
 
 use super::desk::Desk;
 use super::envelope::Refusal;
-use super::link::{
-    APPEND, CALL, CONVERSE, ENVELOPE, INSTALL, MAX_MESSAGE_BYTES, SECRET, SIGN_OF_LIFE, refused,
-};
+use super::error::refused;
+use super::link::{APPEND, CALL, CONVERSE, ENVELOPE, INSTALL, MAX_MESSAGE_BYTES, SECRET, SIGN_OF_LIFE};
 use super::secret::Secret;
 use super::wire::{self, Envelope};
 use crate::raft::transport::{Connection, Transport};
