@@ -14,10 +14,13 @@ use super::types::{Member, StoredMembership, Vote};
 #[derive(Default)]
 pub(super) struct Ledger {
     vote: Mutex<Option<Vote>>,
-    membership: Mutex<Option<(u64, Arc<Membership<u64, Member>>)>>,
+    membership: Mutex<Option<Appended>>,
     /// Last entry that a leader said to be committed, whether this node has it or not.
     committed: AtomicU64,
 }
+
+/// A membership, and the index of its entry.
+type Appended = (u64, Arc<Membership<u64, Member>>);
 
 impl Ledger {
     pub(super) fn new(vote: Option<Vote>) -> Ledger {

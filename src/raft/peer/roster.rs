@@ -181,7 +181,7 @@ impl Roster {
         if ids.is_empty() {
             let envelope = self.0.me.to(0, 0, self.0.level.load(Ordering::Acquire));
             let links = seeds.iter().filter_map(|seed| self.link_to(seed).ok());
-            return links.map(|link| Way { envelope: envelope.clone(), link }).collect();
+            return links.map(|link| Way { envelope, link }).collect();
         }
         ids.into_iter().filter(|id| *id != self.0.me.node).filter_map(|id| self.way(id)).collect()
     }

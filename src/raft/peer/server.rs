@@ -83,7 +83,7 @@ impl Listener {
         self.address
     }
 
-    /// Serves until `stopped`. Connections end with it.
+    /// Serves until `stopped`. Connections that were accepted before go on until one side closes them.
     pub(crate) async fn serve(self, desk: Arc<Desk>, secret: Arc<Secret>, stopped: impl Future<Output = ()>) {
         let peer = Peer { desk, secret };
         let serving = match self.incoming {
