@@ -176,8 +176,11 @@ impl Chaos {
         let (host, history) = (Arc::clone(host), self.history.clone());
         tokio::spawn(async move {
             sleep(down).await;
-            history.note(format!("host {} is back after {down:?}", host.number));
-            host.start();
+            // A newcomer may have been begun anew meanwhile.
+            if !host.is_up() {
+                history.note(format!("host {} is back after {down:?}", host.number));
+                host.start();
+            }
         });
     }
 
