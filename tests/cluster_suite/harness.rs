@@ -5,12 +5,26 @@ use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::node::{Ended, Node, PROGRAM, eventually, serve};
+
+/// A port that nobody listens on, below those that the system gives to connections: none of these takes it meanwhile.
+fn free_port() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id() % 100 * 200 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(10_000 + number % 20_000).expect("below 30,000");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
 
 /// Where some nodes are to be.
 pub(crate) struct Cluster {
@@ -25,9 +39,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Places for `count` nodes, the first `seeds` of which are seeds.
     pub(crate) fn of(count: usize, seeds: usize) -> Cluster {
-        let listeners: Vec<_> =
-            (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-        let peers = listeners.iter().map(|listener| listener.local_addr().expect("an address")).collect();
+        let peers = (0..count).map(|_| free_port()).collect();
         let directory = tempfile::tempdir().expect("a directory");
         Cluster { directory, peers, seeds: (0..seeds).collect(), settings: Vec::new() }
     }

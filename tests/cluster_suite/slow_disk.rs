@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::harness::{Cluster, leader_of, one_history, settled, term};
+use super::harness::{Cluster, cluster, leader_of, one_history, settled, term};
 use super::load::{Load, nothing_is_lost};
 use super::shim::{self, SlowDisk};
 use crate::node::http::Connection;
@@ -100,11 +100,9 @@ fn a_slow_disk_of_a_follower_changes_no_term_and_slows_nobody_else() {
     let stop = AtomicBool::new(false);
     let times = std::thread::scope(|scope| {
         let stop = &stop;
-        let working = nodes
-            .iter()
-            .map(Node::connect)
-            .enumerate()
-            .map(|(n, node)| scope.spawn(move || work(node, n, stop)));
+        // What is asked of the slow one itself waits until it has been told what was written elsewhere.
+        let others = nodes.iter().map(Node::connect).enumerate().filter(|(n, _)| *n != follower);
+        let working = others.map(|(n, node)| (n, scope.spawn(move || work(node, n, stop))));
         let working: Vec<_> = working.collect();
         let endured = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             endure(&disks[follower], || {
@@ -113,11 +111,11 @@ fn a_slow_disk_of_a_follower_changes_no_term_and_slows_nobody_else() {
             });
         }));
         stop.store(true, Ordering::Relaxed);
-        let times: Vec<_> = working.into_iter().map(|times| times.join().expect("all is answered")).collect();
+        let answered = working.into_iter().map(|(n, times)| (n, times.join().expect("all is answered")));
+        let times: Vec<_> = answered.collect();
         endured.map(|()| times).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
-    // What is asked of the slow one itself may wait until it has applied what was written elsewhere.
-    for (n, Times { reads, writes }) in times.into_iter().enumerate().filter(|(n, _)| *n != follower) {
+    for (n, Times { reads, writes }) in times {
         are_prompt(reads, &format!("reads at node {n}, where {follower} is slow"));
         are_prompt(writes, &format!("writes at node {n}, where {follower} is slow"));
     }
@@ -154,4 +152,29 @@ fn a_slow_disk_of_the_leader_makes_nobody_stand() {
     assert_eq!(told.failed, Vec::<String>::new(), "of {} writes", told.acknowledged.len());
     nodes.iter().for_each(|node| nothing_is_lost(node, &told));
     one_history(&nodes);
+}
+
+/// Goal: a write that a leader took to its grave is not sent to the next one behind the client's back. Whether it was applied
+/// is unknown, and it was at most once.
+#[test]
+fn a_write_that_is_lost_with_its_leader_is_not_sent_again() {
+    let Slow { places: _places, disks, mut nodes } = start();
+    let leader = leader_of(&nodes);
+    let mut follower = nodes[(leader + 1) % 3].connect();
+    let last = |node: &Node| cluster(node)["last_log_index"].as_u64().expect("an index");
+    let before = last(&nodes[leader]);
+    // So slow that nothing is committed for a while.
+    disks.iter().for_each(|disk| disk.take(SYNC));
+    let json = [("Content-Type", "application/json")];
+    let counting = std::thread::spawn(move || follower.send("POST", "/v1/kv/n/incr", &json, br#"{"by": 1}"#));
+    eventually("the leader has it", || (last(&nodes[leader]) > before).then_some(()));
+    nodes.remove(leader).kill();
+    disks.iter().for_each(|disk| disk.take(Duration::ZERO));
+    let told = counting.join().expect("an answer");
+    assert_eq!(told.status, 504, "{told:?}");
+    let found = eventually("another one leads", || {
+        let found = nodes[0].get("/v1/kv/n");
+        (found.status < 500).then_some(found)
+    });
+    assert!(found.status == 404 || found.body == b"1", "{found:?}");
 }
