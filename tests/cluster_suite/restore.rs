@@ -31,6 +31,17 @@ fn has_it_all(node: &Node) {
     }
 }
 
+/// Checks that these are the voters of one cluster with what is in the backup, and that it goes on.
+fn are_the_restored(nodes: &[Node]) {
+    settled(&nodes[0], nodes.len(), nodes.len());
+    let id = cluster(&nodes[0])["cluster"].clone();
+    for node in nodes {
+        assert_eq!(cluster(node)["cluster"], id, "one cluster");
+        has_it_all(node);
+    }
+    serves(nodes, "new");
+}
+
 /// The place whose node creates the cluster: the first of the seeds by name.
 fn creator(places: &Cluster) -> usize {
     (0..places.peers.len()).min_by_key(|n| places.peers[*n].to_string()).expect("there are places")
@@ -49,13 +60,8 @@ fn three_seeds_begin_with_a_backup_and_only_the_creator_needs_it() {
     let starting = [0, 1, 2].map(start);
     let mut nodes: Vec<_> =
         starting.into_iter().map(|node| node.join().expect("no panic").expect("it starts")).collect();
-    settled(&nodes[0], 3, 3);
+    are_the_restored(&nodes);
     let id = cluster(&nodes[0])["cluster"].clone();
-    for node in &nodes {
-        assert_eq!(cluster(node)["cluster"], id, "one cluster");
-        has_it_all(node);
-    }
-    serves(&nodes, "new");
     // What is in a cluster stays in it: nothing is restored again, by whom it may be.
     assert_eq!(nodes[0].send("DELETE", "/v1/kv/k0", &[], b"").status, 204);
     nodes.drain(..).for_each(Node::kill);
@@ -100,11 +106,5 @@ fn killed_starts_come_to_the_same_end() {
     }
     let mut nodes = vec![places.try_begin(first, &setting).join().expect("no panic").expect("it starts")];
     nodes.extend(others.into_iter().map(|node| node.join().expect("no panic").expect("it starts")));
-    settled(&nodes[0], 3, 3);
-    let id = cluster(&nodes[0])["cluster"].clone();
-    for node in &nodes {
-        assert_eq!(cluster(node)["cluster"], id, "one cluster");
-        has_it_all(node);
-    }
-    serves(&nodes, "new");
+    are_the_restored(&nodes);
 }
