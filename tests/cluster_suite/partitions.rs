@@ -28,6 +28,7 @@ fn places() -> Cluster {
         .with("raft.election_min_ms", "1000")
         .with("raft.election_max_ms", &LEASE.as_millis().to_string())
         .with("cluster.state_hash_every", "10")
+        .with("log.level", "info,openraft=info")
         .with("http.request_timeout_ms", "700")
 }
 
@@ -135,7 +136,11 @@ fn keeps_its_term(network: &Network, nodes: &[Node], cut: &[(usize, usize)], ser
     load.goes_on(ENOUGH);
     network.heal();
     settled(&nodes[0], 3, 3);
-    assert!(nodes.iter().all(|node| term(node) == before), "{what}: healing elects nobody");
+    let terms: Vec<_> = nodes.iter().map(term).collect();
+    assert!(
+        terms.iter().all(|term| *term == before),
+        "{what}: healing elects nobody: {before}, then {terms:?}"
+    );
     let told = load.stop();
     assert_eq!(told.failed, Vec::<String>::new(), "{what}: of {} writes", told.acknowledged.len());
     nothing_is_lost(&nodes[0], &told);
@@ -213,7 +218,11 @@ fn elects_once(
     load.goes_on(ENOUGH);
     network.heal();
     settled(&nodes[a], 3, 3);
-    assert!(nodes.iter().all(|node| term(node) == elected), "{what}: healing elects nobody");
+    let terms: Vec<_> = nodes.iter().map(term).collect();
+    assert!(
+        terms.iter().all(|term| *term == elected),
+        "{what}: healing elects nobody: {elected}, then {terms:?}"
+    );
     let told = load.stop();
     assert_eq!(told.failed, Vec::<String>::new(), "{what}: of {} writes", told.acknowledged.len());
     nothing_is_lost(&nodes[0], &told);

@@ -1,4 +1,4 @@
-//! Goal: a disk whose syncs take 1.5 s changes no term, and where it is not the leader's it slows nobody else.
+//! Goal: a disk whose syncs take 1.5 s changes no term, and where it is not the leader's it slows nobody.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -18,11 +18,11 @@ const SLOW: Duration = Duration::from_secs(8);
 /// Slow syncs that must have been seen.
 const SLOW_SYNCS: u64 = 4;
 
-/// Half of the requests take less than this. Those that wait for a slow sync take longer mostly.
+/// Nine of ten requests take less than this. Those that wait for a slow sync take longer mostly.
 const PROMPT: Duration = Duration::from_millis(500);
 
 /// Requests of each node, without which little was seen.
-const ENOUGH: usize = 8;
+const ENOUGH: usize = 30;
 
 struct Slow {
     places: Cluster,
@@ -73,12 +73,12 @@ fn work(mut node: Connection, name: usize, stop: &AtomicBool) -> Times {
     times
 }
 
-/// Checks that half of the requests were answered promptly.
+/// Checks that nine of ten requests were answered promptly.
 fn are_prompt(mut times: Vec<Duration>, what: &str) {
     times.sort_unstable();
-    let most = times.get(times.len() / 2).copied();
+    let most = times.get(times.len() * 9 / 10).copied();
     let is_prompt = times.len() >= ENOUGH && most.is_some_and(|most| most < PROMPT);
-    assert!(is_prompt, "{what}: half of {} took up to {most:?}: {times:?}", times.len());
+    assert!(is_prompt, "{what}: nine of ten of {} took up to {most:?}: {times:?}", times.len());
 }
 
 /// Waits until the disk of `nodes[slow]` has been slow for long enough; `check` must hold all the time.
@@ -93,16 +93,15 @@ fn endure(disk: &SlowDisk, check: impl Fn()) {
 }
 
 #[test]
-fn a_slow_disk_of_a_follower_changes_no_term_and_slows_nobody_else() {
+fn a_slow_disk_of_a_follower_changes_no_term_and_slows_nobody() {
     let Slow { places: _places, disks, nodes } = start();
     let follower = (leader_of(&nodes) + 1) % 3;
     let before = term(&nodes[follower]);
     let stop = AtomicBool::new(false);
     let times = std::thread::scope(|scope| {
         let stop = &stop;
-        // What is asked of the slow one itself waits until it has been told what was written elsewhere.
-        let others = nodes.iter().map(Node::connect).enumerate().filter(|(n, _)| *n != follower);
-        let working = others.map(|(n, node)| (n, scope.spawn(move || work(node, n, stop))));
+        let connections = nodes.iter().map(Node::connect).enumerate();
+        let working = connections.map(|(n, node)| (n, scope.spawn(move || work(node, n, stop))));
         let working: Vec<_> = working.collect();
         let endured = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             endure(&disks[follower], || {

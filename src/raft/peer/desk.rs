@@ -9,8 +9,10 @@ use std::sync::{Arc, OnceLock};
 
 use futures_util::stream::{BoxStream, FuturesUnordered};
 use futures_util::{StreamExt, stream};
-use openraft::raft::VoteResponse;
+use openraft::errors::Fatal;
+use openraft::raft::{AppendEntriesRequest, StreamAppendResult, VoteResponse};
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant};
 use tonic::{Code, Status, Streaming};
 
@@ -35,6 +37,9 @@ use crate::wal::{Room, Wal};
 /// Bytes of entries that were taken and are not on disk yet.
 const UNFLUSHED_BYTES: u32 = 64 << 20;
 
+/// Appends that one stream of openraft takes while their entries are not on disk: its PIPELINE_BUFFER_SIZE.
+const APPENDS_A_STREAM: usize = 64;
+
 /// Questions of one stream that are being answered; further ones wait.
 const QUESTIONS: usize = 1_024;
 
@@ -48,7 +53,7 @@ pub(crate) struct Desk {
 /// What a member answers with.
 pub(crate) struct Reception {
     pub(crate) roster: Roster,
-    pub(crate) raft: openraft::Raft<TypeConfig, Machine>,
+    pub(crate) raft: Raft,
     pub(crate) barrier: Arc<Barrier>,
     pub(crate) members: Arc<Members>,
     pub(crate) touches: Arc<Touches>,
@@ -270,13 +275,16 @@ impl Reception {
                 request
             }
         });
-        let results = self.raft.stream_append(requests);
-        let answers = results.map(move |result| {
+        let (parts, mut part) = mpsc::unbounded_channel();
+        hand_over(self.raft.clone(), requests.boxed(), parts);
+        let results = stream::poll_fn(move |context| part.poll_recv(context)).flatten();
+        let answers = results.scan(true, move |goes_on, result| {
+            let goes_on = std::mem::replace(goes_on, matches!(result, Ok(Ok(_))));
             window.answered();
-            match result {
+            std::future::ready(goes_on.then(|| match result {
                 Ok(result) => Ok(convert::appended(&result, None)),
                 Err(fatal) => Err(Status::new(Code::Unavailable, fatal.to_string())),
-            }
+            }))
         });
         answers.boxed()
     }
@@ -352,6 +360,29 @@ impl Reception {
         });
         Ok(writes.collect::<FuturesUnordered<_>>().flatten().boxed())
     }
+}
+
+type Raft = openraft::Raft<TypeConfig, Machine>;
+type Appends = BoxStream<'static, AppendEntriesRequest<TypeConfig>>;
+type Results = BoxStream<'static, Result<StreamAppendResult<TypeConfig>, Fatal<TypeConfig>>>;
+
+/// Hands appends to the core in their order, whether or not those before are on disk: what is committed comes with them, and
+/// reads wait for that. A stream of openraft takes no more after some, so the next one follows then. It asks for an append
+/// once the one before is with the core, which keeps the order.
+fn hand_over(raft: Raft, appends: Appends, results: mpsc::UnboundedSender<Results>) {
+    let (next, further) = (raft.clone(), results.clone());
+    let some = stream::unfold((appends, APPENDS_A_STREAM), move |(mut appends, left)| {
+        let (raft, results) = (next.clone(), further.clone());
+        async move {
+            if left == 0 {
+                hand_over(raft, appends, results);
+                return None;
+            }
+            appends.next().await.map(|append| (append, (appends, left - 1)))
+        }
+    });
+    // Nobody takes results any more where the connection broke.
+    let _ = results.send(raft.stream_append(some).boxed());
 }
 
 /// Notes a leader's stamp and what it says to be committed, if it is the leader as far as this node knows.
