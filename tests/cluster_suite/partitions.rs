@@ -28,7 +28,6 @@ fn places() -> Cluster {
         .with("raft.election_min_ms", "1000")
         .with("raft.election_max_ms", &LEASE.as_millis().to_string())
         .with("cluster.state_hash_every", "10")
-        .with("log.level", "info,openraft=info")
         .with("http.request_timeout_ms", "700")
 }
 
@@ -120,6 +119,17 @@ fn a_leader_that_is_cut_off_answers_nothing_and_the_others_go_on() {
         let applied = asked.refused.iter().find(|key| node.get(&format!("/v1/kv/{key}")).status != 404);
         assert_eq!(applied, None, "it was refused as not applied");
     }
+}
+
+/// Once all ways are there again everybody comes into the term of the others, and nobody into a later one.
+fn heals_in_term(nodes: &[Node], expected: u64, what: &str) {
+    eventually("all nodes are in one term", || {
+        let terms: Vec<_> = nodes.iter().map(term).collect();
+        assert!(terms.iter().all(|term| *term <= expected), "{what}: {terms:?} after {expected}");
+        terms.iter().all(|term| *term == expected).then_some(())
+    });
+    settled(&nodes[0], 3, 3);
+    assert!(nodes.iter().all(|node| term(node) == expected), "{what}: healing elects nobody");
 }
 
 /// Cuts ways for a while, in which these nodes serve without a failed write and all of `nodes` stay in their term.
