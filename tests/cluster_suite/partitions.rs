@@ -145,12 +145,7 @@ fn keeps_its_term(network: &Network, nodes: &[Node], cut: &[(usize, usize)], ser
     });
     load.goes_on(ENOUGH);
     network.heal();
-    settled(&nodes[0], 3, 3);
-    let terms: Vec<_> = nodes.iter().map(term).collect();
-    assert!(
-        terms.iter().all(|term| *term == before),
-        "{what}: healing elects nobody: {before}, then {terms:?}"
-    );
+    heals_in_term(nodes, before, what);
     let told = load.stop();
     assert_eq!(told.failed, Vec::<String>::new(), "{what}: of {} writes", told.acknowledged.len());
     nothing_is_lost(&nodes[0], &told);
@@ -227,12 +222,7 @@ fn elects_once(
     });
     load.goes_on(ENOUGH);
     network.heal();
-    settled(&nodes[a], 3, 3);
-    let terms: Vec<_> = nodes.iter().map(term).collect();
-    assert!(
-        terms.iter().all(|term| *term == elected),
-        "{what}: healing elects nobody: {elected}, then {terms:?}"
-    );
+    heals_in_term(nodes, elected, what);
     let told = load.stop();
     assert_eq!(told.failed, Vec::<String>::new(), "{what}: of {} writes", told.acknowledged.len());
     nothing_is_lost(&nodes[0], &told);
