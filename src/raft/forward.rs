@@ -202,14 +202,17 @@ async fn send(way: Way, mut parcel: Vec<Waiting>, level: Level) {
             let mut is_refused = false;
             while let Ok(Some(answered)) = timeout_at(until, frames.next()).await {
                 is_refused = Refusal::named(&answered.refused).is_some();
-                let Some(frame) = answered.forwarded else { break };
-                let place = callers.get_mut(frame.transaction as usize);
-                let Some(slot) = place else { break };
-                let done = slot.as_mut().and_then(|(_, parts)| parts.take(frame));
-                if let Some(result) = done
-                    && let Some((sender, _)) = slot.take()
-                {
-                    let _ = sender.send(result);
+                for frame in answered.forwarded {
+                    let Some(slot) = callers.get_mut(frame.transaction as usize) else { continue };
+                    let done = slot.as_mut().and_then(|(_, parts)| parts.take(frame));
+                    if let Some(result) = done
+                        && let Some((sender, _)) = slot.take()
+                    {
+                        let _ = sender.send(result);
+                    }
+                }
+                if answered.last {
+                    break;
                 }
             }
             // What was not looked at was not proposed.

@@ -324,8 +324,8 @@ def wrk(url, seconds, *, connections=32, script=None):
 
 
 def built(kind, name):
-    """Builds a target in release mode and returns the path of its program."""
-    command = ["cargo", "build", "--release", "--locked", f"--{kind}", name, "--message-format=json"]
+    """Builds a target as the image is built and returns the path of its program."""
+    command = ["cargo", "build", "--profile", "dist", "--locked", f"--{kind}", name, "--message-format=json"]
     output = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
     for line in reversed(output.splitlines()):
         message = json.loads(line)

@@ -18,7 +18,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::convert;
 use super::envelope::Refusal;
-use super::exchange::{Forward, Forwarded, ReadAt, frames};
+use super::exchange::{Forward, Forwarded, ReadAt, frames, together};
 use super::network::said;
 use super::roster::Roster;
 use super::window::Window;
@@ -42,6 +42,9 @@ const APPENDS_A_STREAM: usize = 64;
 
 /// Questions of one stream that are being answered; further ones wait.
 const QUESTIONS: usize = 1_024;
+
+/// Frames that travel together at most, if they are there at once.
+const FRAMES: usize = 512;
 
 /// Where peers' messages go.
 pub(crate) struct Desk {
@@ -157,8 +160,12 @@ impl Desk {
             let frames = self.admit(&envelope).and_then(|reception| reception.forward(forward));
             return match frames {
                 Ok(frames) => {
-                    let frames = frames.map(move |frame| Answered { forwarded: Some(frame), ..part() });
-                    frames.chain(stream::iter([Answered { last: true, ..part() }])).boxed()
+                    let frames = frames.map(Some).chain(stream::iter([None]));
+                    let parts = frames.ready_chunks(FRAMES).flat_map(move |frames| {
+                        let last = frames.last().is_some_and(Option::is_none);
+                        stream::iter(together(frames.into_iter().flatten(), last))
+                    });
+                    parts.map(move |(forwarded, last)| Answered { forwarded, last, ..part() }).boxed()
                 }
                 Err(refusal) => stream::iter([refused(refusal, self)]).boxed(),
             };
@@ -319,6 +326,7 @@ impl Reception {
             }
             pass => pass,
         };
+        self.roster.tell_commit(from);
         pass.map_or_else(wire::ReadableFrom::default, |pass| wire::ReadableFrom {
             index: pass.index,
             stamp_ms: pass.stamp.unwrap_or_else(|| self.barrier.time.now()).0,

@@ -353,6 +353,26 @@ pub(crate) fn frames(transaction: u32, result: Result<Reply, WriteError>) -> Vec
     frames
 }
 
+/// Frames in messages that are not too long, and whether nothing comes after each of these.
+pub(crate) fn together(frames: impl Iterator<Item = Forwarded>, is_end: bool) -> Vec<(Vec<Forwarded>, bool)> {
+    let (mut messages, mut bytes) = (vec![(Vec::new(), false)], 0);
+    for frame in frames {
+        let size = prost::Message::encoded_len(&frame);
+        if bytes > 0 && bytes + size > FRAME_BYTES {
+            messages.push((Vec::new(), false));
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some((message, _)) = messages.last_mut() {
+            message.push(frame);
+        }
+    }
+    if let Some((_, last)) = messages.last_mut() {
+        *last = is_end;
+    }
+    messages
+}
+
 /// Puts together what came of one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Parts(Option<Reply>);

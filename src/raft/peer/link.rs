@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use hyper_util::rt::TokioIo;
 use prost::Message;
+use tokio::sync::Notify;
 use tonic::codegen::Service;
 use tonic::codegen::http::uri::{PathAndQuery, Uri};
 use tonic::metadata::MetadataValue;
@@ -67,6 +68,8 @@ struct Inner {
     questions: Conversation,
     /// On `writes`: a large transaction must not hold up who only asks.
     forwards: Conversation,
+    /// Told when a reader there waits for a commit.
+    commit_wanted: Arc<Notify>,
 }
 
 impl Link {
@@ -92,8 +95,22 @@ impl Link {
             None => endpoint.connect_lazy(),
             Some(transport) => endpoint.connect_with_connector_lazy(Connector(Arc::clone(transport))),
         });
-        let (questions, forwards) = Default::default();
-        Ok(Link(Arc::new(Inner { quick, entries, writes, snapshots, secret, questions, forwards })))
+        let (questions, forwards, commit_wanted) = Default::default();
+        Ok(Link(Arc::new(Inner {
+            quick,
+            entries,
+            writes,
+            snapshots,
+            secret,
+            questions,
+            forwards,
+            commit_wanted,
+        })))
+    }
+
+    /// Told when a reader there waits for what is committed here.
+    pub(crate) fn commit_wanted(&self) -> &Arc<Notify> {
+        &self.0.commit_wanted
     }
 
     /// As [`Link::call`], for what is asked all the time.

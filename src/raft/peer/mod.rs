@@ -8,6 +8,7 @@
 //! Messages are ours (`wire`), not openraft's structs: what travels is a format that a newer version must still understand.
 
 mod affairs;
+mod commits;
 mod conversation;
 mod convert;
 mod desk;

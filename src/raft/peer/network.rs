@@ -17,12 +17,12 @@ use openraft::raft::{
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
-use super::convert;
 use super::envelope::Refusal;
 use super::error::CallError;
 use super::roster::{Roster, Way};
 use super::window::Window;
 use super::wire::{self, Ask, Say};
+use super::{commits, convert};
 use crate::model::Timestamp;
 use crate::raft::cluster_time::{Clocks, ClusterTime};
 use crate::raft::snapshot::Sending;
@@ -233,7 +233,8 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             let (window, time) = (Window::new(UNACKNOWLEDGED_BYTES), Arc::clone(&self.time));
             let (sent, peer) = (window.clone(), Arc::new(self.judge(0)));
             let judge = Arc::clone(&peer);
-            let appends = input.then(move |request| {
+            let appends = commits::with_entries(input, Arc::clone(way.link().commit_wanted()));
+            let appends = appends.then(move |request| {
                 judge.term.store(request.vote.leader_id.term, Ordering::Relaxed);
                 let append = convert::append(&request, time.stamp().map(|at| at.0));
                 let sent = sent.clone();

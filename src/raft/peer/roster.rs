@@ -220,6 +220,14 @@ impl Roster {
         self.way(id)
     }
 
+    /// A member has a reader who waits for what is committed here.
+    pub(crate) fn tell_commit(&self, id: u64) {
+        let members = self.0.members.lock();
+        if let Some(link) = members.get(&id).and_then(|known| known.link.as_ref()) {
+            link.commit_wanted().notify_one();
+        }
+    }
+
     /// The way to a member, if it is known and reachable at all.
     pub(crate) fn way(&self, id: u64) -> Option<Way> {
         let members = self.0.members.lock();

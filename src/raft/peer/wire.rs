@@ -339,8 +339,8 @@ pub(crate) struct Answered {
     pub(crate) number: u64,
     #[prost(message, optional, tag = "2")]
     pub(crate) response: Option<Response>,
-    #[prost(message, optional, tag = "3")]
-    pub(crate) forwarded: Option<Forwarded>,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) forwarded: Vec<Forwarded>,
     /// The name of the reason why it was not looked at; empty if it was.
     #[prost(string, tag = "4")]
     pub(crate) refused: String,
