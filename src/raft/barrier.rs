@@ -65,7 +65,7 @@ pub(super) struct Barrier {
     pub(super) ledger: Arc<Ledger>,
     pub(super) replica: Arc<Replica>,
     pub(super) time: Arc<ClusterTime>,
-    /// The leader's lease, in the term of openraft: from when a quorum last answered.
+    /// The leader's lease: how long a member that takes a heartbeat gives nobody else its vote.
     pub(super) lease: Duration,
     rounds: Mutex<Rounds>,
     /// Voters that did not answer in time: they are asked last.
@@ -108,16 +108,18 @@ impl Barrier {
         Pass { index: self.replica.applied_index(), stamp: Some(self.time.now()) }
     }
 
-    /// If this node leads, and a quorum has answered it lately.
+    /// If this node leads, and a quorum has lately taken its heartbeats. (openraft's own measure counts from when a commit was
+    /// to be sent, if the answer to the entries before it comes later: that may be long after anybody heard of this leader.)
     fn leased(&self) -> Option<Pass> {
-        self.leader.batcher.term()?;
+        let term = self.leader.batcher.term()?;
         if self.leader.transferring.load(Ordering::SeqCst) {
             return None;
         }
         let pass = self.here();
-        let acked = self.leader.raft.as_leader().ok()?.last_quorum_acked()?;
-        let age = openraft::Instant::elapsed(&acked);
-        (age < self.lease.mul_f64(LEASE_SHARE)).then_some(pass)
+        let membership = self.ledger.membership()?;
+        let mut following = self.own_confirmation(&self.vote(term));
+        following.extend(self.leader.roster.followers(term, self.lease.mul_f64(LEASE_SHARE)));
+        is_quorum(&membership, &following).then_some(pass)
     }
 
     /// Waits for the next round.

@@ -1,8 +1,8 @@
 //! What is committed travels with the entries that come next.
 //!
 //! openraft tells a follower of a commit at once, in a message without entries: under load that is every second message,
-//! with an answer to each. Here such a message waits for the entries that mostly follow, and takes its leave when they do,
-//! for they carry the commit too. It goes alone when none come, or when the follower has a reader who waits for it.
+//! with an answer to each. Here such a message waits for the entries that mostly follow, and is dropped when they do, for
+//! they carry the commit too. It goes alone when none come, or when the follower has a reader who waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::raft::types::TypeConfig;
 
-/// How long a commit waits for entries.
+/// How long a commit waits for entries: up to twice this, as the runtime's timers go.
 const PATIENCE: Duration = Duration::from_millis(1);
 
 type Append = AppendEntriesRequest<TypeConfig>;
@@ -121,6 +121,24 @@ mod tests {
         sent.take(Some(3), 2);
         assert_eq!(sent.now(), Some((Some(3), Some(2))));
         assert_eq!(sent.now(), None, "it was told already");
+        sent.take(None, 3);
+        sent.take(None, 4);
+        sent.take(Some(5), 4);
+        assert_eq!(sent.now(), Some((Some(5), Some(4))), "of several as of one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn later_commits_prolong_no_wait() {
+        let mut sent = Sent::begin();
+        sent.take(Some(1), 0);
+        assert!(sent.now().is_some());
+        let begun = Instant::now();
+        sent.take(None, 1);
+        assert_eq!(sent.now(), None);
+        tokio::time::advance(PATIENCE / 2).await;
+        sent.take(None, 2);
+        assert_eq!(sent.sent.next().await.map(told), Some((None, Some(2))));
+        assert!(begun.elapsed() < PATIENCE * 2 + Duration::from_micros(1), "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -282,16 +282,21 @@ impl Reception {
                 request
             }
         });
+        // Bounded by the window: there is one part for so many appends.
         let (parts, mut part) = mpsc::unbounded_channel();
         hand_over(self.raft.clone(), requests.boxed(), parts);
         let results = stream::poll_fn(move |context| part.poll_recv(context)).flatten();
-        let answers = results.scan(true, move |goes_on, result| {
-            let goes_on = std::mem::replace(goes_on, matches!(result, Ok(Ok(_))));
+        let answers = stream::unfold(Some((results, window)), |under_way| async move {
+            let (mut results, window) = under_way?;
+            let result = results.next().await?;
             window.answered();
-            std::future::ready(goes_on.then(|| match result {
+            // The first error is the end: what comes behind it does not follow on what is there.
+            let goes_on = matches!(result, Ok(Ok(_)));
+            let answer = match result {
                 Ok(result) => Ok(convert::appended(&result, None)),
                 Err(fatal) => Err(Status::new(Code::Unavailable, fatal.to_string())),
-            }))
+            };
+            Some((answer, goes_on.then_some((results, window))))
         });
         answers.boxed()
     }
@@ -375,8 +380,8 @@ type Appends = BoxStream<'static, AppendEntriesRequest<TypeConfig>>;
 type Results = BoxStream<'static, Result<StreamAppendResult<TypeConfig>, Fatal<TypeConfig>>>;
 
 /// Hands appends to the core in their order, whether or not those before are on disk: what is committed comes with them, and
-/// reads wait for that. A stream of openraft takes no more after some, so the next one follows then. It asks for an append
-/// once the one before is with the core, which keeps the order.
+/// reads wait for that. A stream of openraft takes no more after some, so another one follows then. Each asks for an append
+/// only once the core has the one before, and the next one begins when the last one asks in vain: that keeps the order.
 fn hand_over(raft: Raft, appends: Appends, results: mpsc::UnboundedSender<Results>) {
     let (next, further) = (raft.clone(), results.clone());
     let some = stream::unfold((appends, APPENDS_A_STREAM), move |(mut appends, left)| {

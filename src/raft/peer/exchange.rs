@@ -353,7 +353,8 @@ pub(crate) fn frames(transaction: u32, result: Result<Reply, WriteError>) -> Vec
     frames
 }
 
-/// Frames in messages that are not too long, and whether nothing comes after each of these.
+/// Frames in messages that are not too long, each with whether it is the last one: the last of these is, if this is the end.
+/// There is at least one message.
 pub(crate) fn together(frames: impl Iterator<Item = Forwarded>, is_end: bool) -> Vec<(Vec<Forwarded>, bool)> {
     let (mut messages, mut bytes) = (vec![(Vec::new(), false)], 0);
     for frame in frames {
@@ -466,6 +467,32 @@ mod tests {
         let frames = frames(0, Ok(reply.clone()));
         assert_eq!(frames.len(), 5);
         assert_eq!(back(frames), Ok(reply));
+    }
+
+    #[test]
+    fn frames_travel_together_as_far_as_they_fit() {
+        let found = |bytes| Found {
+            value: vec![7; bytes].into(),
+            version: Version(1),
+            deadline: None,
+            slot: Slot(1),
+        };
+        let frame = |transaction, bytes| {
+            let answers = vec![Answer::Value(Some(found(bytes)))];
+            let reply = Reply { outcomes: Vec::new(), answers, failed_check: None, now: Timestamp(1) };
+            frames(transaction, Ok(reply)).remove(0)
+        };
+        let sizes = [(0, 1), (1, 600 << 10), (2, 600 << 10), (3, 2 << 20), (4, 1)];
+        let frames = sizes.map(|(transaction, bytes)| frame(transaction, bytes));
+        let packed = |is_end| -> Vec<(Vec<u32>, bool)> {
+            let messages = together(frames.clone().into_iter(), is_end).into_iter();
+            messages
+                .map(|(frames, last)| (frames.iter().map(|frame| frame.transaction).collect(), last))
+                .collect()
+        };
+        assert_eq!(packed(true), [(vec![0, 1], false), (vec![2], false), (vec![3], false), (vec![4], true)]);
+        assert!(packed(false).iter().all(|(_, last)| !last));
+        assert_eq!(together(std::iter::empty(), true), [(Vec::new(), true)]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use openraft::raft::{
 };
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use tokio::time::Instant;
 
 use super::envelope::Refusal;
 use super::error::CallError;
@@ -189,6 +190,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         let append = convert::append(&request, stamp_ms);
         let (term, known) =
             (request.vote.leader_id.term, request.prev_log_id.as_ref().map_or(0, |id| id.index));
+        let sent = Instant::now();
         let Say::Appended(appended) = self.ask(Ask::Append(append), option.hard_ttl()).await? else {
             return Err(nonsense());
         };
@@ -204,7 +206,10 @@ impl RaftNetworkV2<TypeConfig> for Peer {
                 AppendEntriesResponse::Conflict
             }
             Ok(matching) if appended.partial => AppendEntriesResponse::PartialSuccess(matching),
-            Ok(_) => AppendEntriesResponse::Success,
+            Ok(_) => {
+                self.roster.follows(self.id, term, sent);
+                AppendEntriesResponse::Success
+            }
         })
     }
 

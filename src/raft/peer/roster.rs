@@ -1,6 +1,6 @@
 //! Who the members are, and the way to each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -33,6 +33,8 @@ struct Inner {
     members: Mutex<BTreeMap<u64, Known>>,
     /// What each member last answered to a heartbeat of this node, and when.
     answers: Mutex<BTreeMap<u64, (Instant, Report)>>,
+    /// In which term each member has taken a heartbeat of this node as leader, and when the last such one was sent.
+    followed: Mutex<BTreeMap<u64, (u64, Instant)>>,
     /// Up to where each member has acknowledged the log to this node as leader, and in which term.
     acknowledged: Mutex<BTreeMap<u64, Acknowledged>>,
 }
@@ -90,7 +92,7 @@ impl Roster {
         (secret, transport): (Arc<Secret>, Option<Arc<dyn Transport>>),
         guard: Arc<Guard>,
     ) -> Roster {
-        let (members, answers, acknowledged) = Default::default();
+        let (members, answers, followed, acknowledged) = Default::default();
         Roster(Arc::new(Inner {
             me,
             max_level,
@@ -100,6 +102,7 @@ impl Roster {
             guard,
             members,
             answers,
+            followed,
             acknowledged,
         }))
     }
@@ -138,6 +141,20 @@ impl Roster {
     /// When a member last answered a heartbeat of this node, if ever.
     pub(crate) fn last_answer(&self, id: u64) -> Option<Instant> {
         self.0.answers.lock().get(&id).map(|(at, _)| *at)
+    }
+
+    /// A member has taken a heartbeat that this node sent at that time as the leader of `term`.
+    pub(crate) fn follows(&self, id: u64, term: u64, sent: Instant) {
+        let mut followed = self.0.followed.lock();
+        let known = followed.entry(id).or_insert((term, sent));
+        *known = (*known).max((term, sent));
+    }
+
+    /// The members that have taken a heartbeat of this node as the leader of `term`, sent less than `age` ago.
+    pub(crate) fn followers(&self, term: u64, age: Duration) -> BTreeSet<u64> {
+        let followed = self.0.followed.lock();
+        let lately = followed.iter().filter(|(_, (of, sent))| *of == term && sent.elapsed() < age);
+        lately.map(|(id, _)| *id).collect()
     }
 
     /// A member has acknowledged the log up to `index` to this node as the leader of `term`.
@@ -197,6 +214,7 @@ impl Roster {
         let mut members = self.0.members.lock();
         members.retain(|id, _| membership.get_node(id).is_some());
         self.0.answers.lock().retain(|id, _| membership.get_node(id).is_some());
+        self.0.followed.lock().retain(|id, _| membership.get_node(id).is_some());
         for (id, member) in membership.nodes() {
             self.note(&mut members, *id, member);
         }

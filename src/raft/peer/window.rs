@@ -6,6 +6,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// What a message takes in memory beside its bytes, about: a disk that hangs must not let small ones fill it.
+const OVERHEAD: usize = 512;
+
 /// Takes messages as long as those that are not answered yet are below a number of bytes. A single larger one passes
 /// when it is alone.
 #[derive(Clone)]
@@ -22,7 +25,7 @@ impl Window {
 
     /// Waits until a message of `bytes` may go.
     pub(crate) async fn send(&self, bytes: usize) {
-        let cost = u32::try_from(bytes).unwrap_or(u32::MAX).clamp(1, self.most);
+        let cost = u32::try_from(bytes + OVERHEAD).unwrap_or(u32::MAX).min(self.most);
         let permit = Arc::clone(&self.bytes).acquire_many_owned(cost).await;
         self.under_way.lock().push_back(permit.expect("the semaphore is never closed"));
     }
@@ -41,14 +44,14 @@ mod tests {
 
     #[test]
     fn messages_wait_for_answers_and_a_large_one_for_all_of_them() {
-        let window = Window::new(100);
+        let window = Window::new(100 + 2 * OVERHEAD as u32);
         assert!(window.send(60).now_or_never().is_some());
         assert!(window.send(40).now_or_never().is_some());
-        assert!(window.send(1).now_or_never().is_none());
+        assert!(window.send(0).now_or_never().is_none());
         window.answered();
-        assert!(window.send(1_000).now_or_never().is_none(), "not alone");
+        assert!(window.send(10_000).now_or_never().is_none(), "not alone");
         window.answered();
-        assert!(window.send(1_000).now_or_never().is_some(), "alone");
+        assert!(window.send(10_000).now_or_never().is_some(), "alone");
         assert!(window.send(1).now_or_never().is_none());
         window.answered();
         assert!(window.send(1).now_or_never().is_some());

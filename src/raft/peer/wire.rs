@@ -339,14 +339,15 @@ pub(crate) struct Answered {
     pub(crate) number: u64,
     #[prost(message, optional, tag = "2")]
     pub(crate) response: Option<Response>,
-    #[prost(message, repeated, tag = "3")]
-    pub(crate) forwarded: Vec<Forwarded>,
     /// The name of the reason why it was not looked at; empty if it was.
     #[prost(string, tag = "4")]
     pub(crate) refused: String,
     /// There is no further part.
     #[prost(bool, tag = "5")]
     pub(crate) last: bool,
+    /// What came of transactions that were forwarded. (It was a single one, with tag 3, before anything was released.)
+    #[prost(message, repeated, tag = "6")]
+    pub(crate) forwarded: Vec<Forwarded>,
 }
 
 /// A piece of a snapshot. The first one tells how long the whole is, and whose it is.
