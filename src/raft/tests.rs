@@ -1,10 +1,13 @@
 //! The raft floor against openraft's own suite, and a whole node on a manual clock.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::StorageError;
+use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::testing::log::{StoreBuilder, Suite};
+use openraft::type_config::TypeConfigExt;
+use openraft::{EntryPayload, StorageError};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -15,10 +18,10 @@ use super::proposal::Pending;
 use super::replica::{Applied, Replica};
 use super::snapshot::Folder;
 use super::snapshots::Snapshots;
-use super::types::TypeConfig;
+use super::types::{Entry, GROUP, TypeConfig, from_wal, vote_from_wal};
 use super::{Config, Consistency, Node, PeerConfig, SnapshotConfig};
 use crate::clock::{Clock, ManualClock, SystemClock};
-use crate::disk::Real;
+use crate::disk::{Faulty, Real};
 use crate::model::{
     Answer, Command, Condition, Expiry, Key, Outcome, Query, Settings, Timestamp, Transaction, Ttl,
 };
@@ -49,6 +52,31 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for OnDisk {
         let snapshots = Snapshots::new(folder, CLUSTER, 1 << 20, None).expect("no snapshot to read");
         let machine = Machine::new(Arc::new(replica), snapshots);
         Ok((directory, LogStore::new(wal, pending), machine))
+    }
+}
+
+/// Goal: what raft hears to be on disk, a vote or an entry, is there whatever becomes of the rest when the power fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_to_be_on_disk_survives_a_power_cut() {
+    let disk = Faulty::new();
+    let found = |disk: &Faulty| {
+        let identity = wal::Identity { cluster: CLUSTER, node: 1, incarnation: 1 };
+        Wal::open(Arc::new(disk.clone()), Path::new("wal"), identity, wal::Config::default()).expect("a log")
+    };
+    let mut log = LogStore::new(found(&disk), Arc::default());
+    disk.slow_down(Duration::from_millis(100));
+    for term in 1..4 {
+        let vote = wal::Vote { term, node: 1, committed: true };
+        log.save_vote(&vote_from_wal(vote)).await.expect("it is saved");
+        let cuts = (0..8).map(|seed| disk.after_power_cut(seed));
+        cuts.for_each(|cut| assert_eq!(found(&cut).state(GROUP).vote, Some(vote)));
+        let id = wal::LogId { term, leader: 0, index: term };
+        let entry = Entry { log_id: from_wal(id), payload: EntryPayload::Blank };
+        let (told, on_disk) = TypeConfig::oneshot();
+        log.append([entry], IOFlushed::signal(told)).await.expect("it is taken");
+        on_disk.await.expect("an answer").expect("it is on disk");
+        let cuts = (0..8).map(|seed| disk.after_power_cut(seed));
+        cuts.for_each(|cut| assert_eq!(found(&cut).state(GROUP).last, Some(id)));
     }
 }
 
