@@ -38,12 +38,12 @@ struct Waiting<S> {
 
 impl<S: Stream<Item = Append> + Unpin> Waiting<S> {
     async fn next(&mut self) -> Option<Append> {
-        let first = self.appends.next().await?;
+        let append = self.appends.next().await?;
         let is_first = !std::mem::replace(&mut self.has_begun, true);
-        if is_first || !first.entries.is_empty() {
-            return Some(first);
+        if is_first || !append.entries.is_empty() {
+            return Some(append);
         }
-        let (mut commit, until) = (first, Instant::now() + PATIENCE);
+        let (mut commit, until) = (append, Instant::now() + PATIENCE);
         loop {
             let next = tokio::select! {
                 biased;

@@ -255,3 +255,33 @@ impl Roster {
         Some(Way { envelope, link })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, Faulty};
+
+    /// Goal: a lease counts from when a heartbeat was sent, however late its answer comes, and in its term alone.
+    #[tokio::test(start_paused = true)]
+    async fn a_member_follows_from_when_the_heartbeat_was_sent_and_in_its_term() {
+        let me = Me { cluster: 7, node: 1, incarnation: 11, boot: 111 };
+        let disk: Arc<dyn Disk> = Arc::new(Faulty::new());
+        let secret = Arc::new(Secret::load(&disk, None).expect("none is asked for"));
+        let guard = Guard::new(me, Duration::from_secs(1));
+        let roster = Roster::new(me, (Level::LATEST, Arc::default()), (secret, None), guard);
+        let (age, step) = (Duration::from_millis(100), Duration::from_millis(60));
+        let sent = Instant::now();
+        tokio::time::advance(step).await;
+        roster.follows(2, 5, sent);
+        assert_eq!(roster.followers(5, age), BTreeSet::from([2]));
+        assert_eq!((roster.followers(4, age), roster.followers(6, age)), Default::default());
+        tokio::time::advance(step).await;
+        assert_eq!(roster.followers(5, age), BTreeSet::new(), "the answer was late, not the heartbeat");
+        let later = Instant::now();
+        roster.follows(2, 6, later);
+        roster.follows(2, 5, later);
+        roster.follows(2, 6, sent);
+        assert_eq!(roster.followers(6, age), BTreeSet::from([2]), "answers out of order take nothing back");
+        assert_eq!(roster.followers(5, age), BTreeSet::new());
+    }
+}
