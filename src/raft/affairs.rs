@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
+use futures_util::future::join_all;
 use openraft::ChangeMembers;
 use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
@@ -16,7 +17,7 @@ use super::ClusterError;
 use super::leader::Route;
 use super::members::{Members, has_caught_up};
 use super::peer::{Administer, Administered, Ask, CallError, Invite, Join, Meet, Say, Task};
-use super::types::{StoredMembership, TypeConfig};
+use super::types::{Member, StoredMembership, TypeConfig};
 use crate::model::{Command, Level, Transaction};
 
 /// How long a leader waits for another to take over.
@@ -24,6 +25,9 @@ const HANDING_OVER: Duration = Duration::from_secs(2);
 
 /// How long a node that is to be added may take to answer.
 const MEETING: Duration = Duration::from_secs(3);
+
+/// How long after a member could not be asked it is asked again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// How much later than the deadline of a task its answer may come.
 const AFTER_DEADLINE: Duration = Duration::from_millis(500);
@@ -90,8 +94,7 @@ impl Members {
         let roster = &self.leader.roster;
         let link = roster.link_to(address).map_err(|error| refused(error.to_string()))?;
         let envelope = roster.me().to(0, 0, self.replica.level().0);
-        let meet = Ask::Meet(Meet { name: self.config.advertise.clone(), seeds: Vec::new() });
-        let met = match link.call(&envelope, meet, MEETING).await {
+        let met = match link.call(&envelope, self.meet(), MEETING).await {
             Ok(Say::Met(met)) => met,
             Ok(_) => return Err(refused(format!("{address} answered another question"))),
             Err(error) => return Err(refused(format!("{address}: {error}"))),
@@ -237,8 +240,10 @@ impl Members {
             return Ok(());
         }
         let effective = self.effective().await?;
-        for (node, member) in effective.nodes() {
-            let max_level = self.max_level(*node);
+        // What it said before may be what it was before it was started anew, with another version.
+        let asked = effective.nodes().map(|(node, member)| self.asked_level(*node, member, deadline));
+        let known = join_all(asked).await;
+        for ((node, member), max_level) in effective.nodes().zip(known) {
             if max_level.is_none_or(|max_level| max_level < level) {
                 let knows =
                     max_level.map_or("is not connected".into(), |max| format!("knows levels up to {max}"));
@@ -260,14 +265,43 @@ impl Members {
         }
     }
 
-    /// The highest level that a member understands, if it is connected.
+    /// The highest level that a member understands, which is asked now; `None`: it does not answer.
+    async fn asked_level(&self, node: u64, member: &Member, deadline: Instant) -> Option<Level> {
+        let roster = &self.leader.roster;
+        if node == self.leader.node {
+            return Some(roster.max_level());
+        }
+        let until = deadline.min(Instant::now() + MEETING);
+        let way = roster.way_to(node, member)?;
+        loop {
+            let patience = until.saturating_duration_since(Instant::now());
+            match way.call(self.meet(), patience).await {
+                Ok(Say::Met(met)) if u128::from(met.incarnation) == member.incarnation => {
+                    return level_of(met.max_level);
+                }
+                // The connection may be one to the process before.
+                Err(_) if patience > AGAIN => tokio::time::sleep(AGAIN).await,
+                _ => return None,
+            }
+        }
+    }
+
+    /// The highest level that a member understands as far as is known, if it is connected.
     pub(super) fn max_level(&self, node: u64) -> Option<Level> {
         if node == self.leader.node {
             return Some(self.leader.roster.max_level());
         }
-        let report = self.leader.roster.report(node).filter(|_| self.is_present(node))?;
-        u16::try_from(report.max_level).ok().map(Level)
+        level_of(self.leader.roster.report(node).filter(|_| self.is_present(node))?.max_level)
     }
+
+    /// Asks a node who it is.
+    fn meet(&self) -> Ask {
+        Ask::Meet(Meet { name: self.config.advertise.clone(), seeds: Vec::new() })
+    }
+}
+
+fn level_of(said: u32) -> Option<Level> {
+    u16::try_from(said).ok().map(Level)
 }
 
 /// The last entry that a member has, as far as the leader knows.

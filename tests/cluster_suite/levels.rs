@@ -59,6 +59,13 @@ fn the_level_is_raised_when_every_member_understands_it() {
         nodes.insert(n, places.start(n));
     }
     settled(&nodes[0], 3, 3);
+    // What a member said before it was rolled back does not count, nor what it said before it was upgraded.
+    nodes.remove(2).terminate();
+    nodes.insert(2, places.try_begin(2, &OLD).join().expect("no panic").expect("a rollback works"));
+    let refused = raise(&nodes[0]);
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    nodes.remove(2).terminate();
+    nodes.insert(2, places.start(2));
     let raised = raise(&nodes[(leader_of(&nodes) + 1) % 3]);
     assert!(raised.status.success(), "{raised:?}");
     assert_eq!(setting(&nodes[0]).status, 200);

@@ -41,7 +41,7 @@ impl Chaos {
                 24..30 => self.delay(),
                 30..36 => self.lose(),
                 36..42 => self.break_connections(),
-                42..64 => self.crash(),
+                42..64 => self.crash().await,
                 64..71 => self.slow_disk(),
                 71..78 => self.turn_clock(),
                 78..84 => self.snapshot(),
@@ -125,7 +125,7 @@ impl Chaos {
         !self.net.is_cut() && others.into_iter().all(warm)
     }
 
-    fn crash(&mut self) {
+    async fn crash(&mut self) {
         let victim = self.victim();
         if !victim.is_up() {
             return;
@@ -137,7 +137,7 @@ impl Chaos {
             self.history.set_cold();
         }
         if !self.calm && self.random.percent(20) {
-            return self.black_out();
+            return self.black_out().await;
         }
         self.crash_one(&victim);
         if !self.calm && self.random.percent(25) {
@@ -152,12 +152,21 @@ impl Chaos {
         }
     }
 
-    /// The power of every host goes at the same moment, so that what was on no disk yet is nowhere any more.
-    fn black_out(&mut self) {
+    /// The power of every host goes at the same moment, so that what was on no disk yet is nowhere any more. In half of the
+    /// cases disks were slow before: whoever takes for synced what is not has then told much of it.
+    async fn black_out(&mut self) {
         self.history.set_cold();
+        if self.random.percent(50) {
+            let most_us = 50_000 + self.random.below(400_000);
+            self.history.note(format!("syncs of every host take up to {most_us} us"));
+            self.hosts.iter().for_each(|host| host.set_latency(most_us));
+            let pause = self.random.millis(100, 1_000);
+            sleep(pause).await;
+        }
         self.history.note("the power is out everywhere".to_owned());
         let hosts = Arc::clone(&self.hosts);
         hosts.iter().filter(|host| host.is_up()).for_each(|host| self.bring_down(host, Crash::Power));
+        hosts.iter().for_each(|host| host.set_latency(SYNC_US));
     }
 
     fn crash_one(&mut self, host: &Arc<Host>) {
