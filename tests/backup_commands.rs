@@ -344,7 +344,7 @@ fn a_half_done_restore_is_refused_by_serve() {
 fn times_to_live_run_out_or_stay() {
     let place = directory();
     let node = Node::start(&place.path().join("old"));
-    node.put("/v1/kv/short?ttl_ms=5000", b"v");
+    node.put("/v1/kv/short?ttl_ms=8000", b"v");
     node.put("/v1/kv/long?ttl_ms=3600000", b"v");
     let file = place.path().join("the.snap");
     assert_eq!(said(&node.client(&["backup", text(&file)])).1, 0);

@@ -78,7 +78,7 @@ async fn a_value_that_is_too_large_is_answered_and_not_cut_off() {
 #[tokio::test]
 async fn an_answer_that_nobody_takes_is_given_up_and_one_that_is_taken_slowly_is_not() {
     let directory = tempfile::tempdir().expect("a directory");
-    let node = Node::start_with(directory.path(), &[("http.idle_timeout_ms", "1000")]);
+    let node = Node::start_with(directory.path(), &[("http.idle_timeout_ms", "2000")]);
     let value = vec![b'v'; 300 << 10];
     assert_eq!(node.put("/v1/kv/k", &value).status, 201);
 
@@ -100,7 +100,7 @@ async fn an_answer_that_nobody_takes_is_given_up_and_one_that_is_taken_slowly_is
         held += piece.expect("it is served").len();
         if held >= 90 << 10 || taken + held == value.len() {
             // Longer than the sweep takes to look, shorter than its patience.
-            tokio::time::sleep(Duration::from_millis(600)).await;
+            tokio::time::sleep(Duration::from_millis(1_000)).await;
             body.flow_control().release_capacity(held).expect("what was received");
             taken += std::mem::take(&mut held);
         }

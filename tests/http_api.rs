@@ -327,7 +327,7 @@ fn seeds_do_not_change_a_cluster() {
 #[test]
 fn shutdown_drains() {
     let directory = tempfile::tempdir().expect("a directory");
-    let mut node = Node::start_with(directory.path(), &[("shutdown.drain_ms", "2000")]);
+    let mut node = Node::start_with(directory.path(), &[("shutdown.drain_ms", "4000")]);
     node.put("/v1/kv/k", b"before");
     node.signal(rustix::process::Signal::TERM);
     node.wait_for("stopping");

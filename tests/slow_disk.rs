@@ -4,7 +4,9 @@
 #![cfg(test)]
 #![allow(clippy::disallowed_methods, reason = "waits are bounded by the machine's clock")]
 
-use std::net::{SocketAddr, TcpListener};
+mod node;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -36,11 +38,7 @@ struct Cluster {
 impl Cluster {
     /// Three nodes; a leader with a slow disk hands over after so long, if ever.
     async fn start(hand_over_after: Option<Duration>) -> Cluster {
-        let listeners: Vec<_> =
-            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-        let peers: Vec<_> =
-            listeners.iter().map(|listener| listener.local_addr().expect("an address")).collect();
-        drop(listeners);
+        let peers: Vec<_> = (0..3).map(|_| node::ports::free_port()).collect();
         let disks: Vec<_> = (0..3).map(|_| Faulty::new()).collect();
         let nodes = peers
             .iter()
@@ -132,6 +130,9 @@ async fn a_slow_disk_costs_no_term() {
 async fn a_leader_with_a_slow_disk_hands_over_where_that_helps() {
     let after = Duration::from_secs(3);
     let cluster = Cluster::start(Some(after)).await;
+    // Of so many syncs it takes several to make a disk slow: a busy machine may delay one or two.
+    let synced = |node: &Node| node.status().wal.fsync_us.counts.iter().sum::<u64>() > 300;
+    cluster.write_until(|cluster| cluster.nodes.iter().all(synced).then_some(())).await;
     let (leader, term) = cluster.write_until(Cluster::leads).await;
     // One of the others is slow too: it is not the one to lead.
     let fast = (leader + 2) % 3;

@@ -122,6 +122,7 @@ fn shown(member: MemberStatus, leader: Option<u64>, last: u64) -> Member {
         _ if member.has_diverged => "diverged",
         (None, _) => "unknown",
         (Some(silent), _) if silent >= SILENT_MS => "silent",
+        (_, None) => "unknown",
         (_, Some(lag)) if lag > BEHIND_ENTRIES => "behind",
         _ => "ok",
     };

@@ -21,7 +21,7 @@ use super::types::{Member, StoredMembership, TypeConfig};
 use crate::model::{Command, Level, Transaction};
 
 /// How long a leader waits for another to take over.
-const HANDING_OVER: Duration = Duration::from_secs(2);
+pub(super) const HANDING_OVER: Duration = Duration::from_secs(2);
 
 /// How long a node that is to be added may take to answer.
 const MEETING: Duration = Duration::from_secs(3);
@@ -73,9 +73,9 @@ impl Members {
     async fn carry_out(&self, task: Task, deadline: Instant) -> Result<u64, ClusterError> {
         match task {
             Task::Add(address) => self.add(&address).await,
-            Task::Remove(node) => self.remove(node).await,
-            Task::Promote(node) => self.promote(node).await,
-            Task::Transfer(to) => self.hand_over(Some(to).filter(|to| *to > 0)).await,
+            Task::Remove(node) => self.remove(node, deadline).await,
+            Task::Promote(node) => self.promote(node, deadline).await,
+            Task::Transfer(to) => self.hand_over(Some(to).filter(|to| *to > 0), deadline).await,
             Task::Raise(level) => {
                 let level = u16::try_from(level).map(Level).unwrap_or(Level(u16::MAX));
                 let _turn = self.turn.lock().await;
@@ -123,15 +123,15 @@ impl Members {
     }
 
     /// Takes a member out. Who leads hands over first.
-    async fn remove(&self, node: u64) -> Result<u64, ClusterError> {
+    async fn remove(&self, node: u64, deadline: Instant) -> Result<u64, ClusterError> {
         if node == self.leader.node {
-            self.check_removal(&*self.effective().await?, node)?;
-            self.hand_over(None).await?;
+            self.check_removal(&*self.effective().await?, node, deadline).await?;
+            self.hand_over(None, deadline).await?;
             return Err(ClusterError::NoLeader);
         }
         let _turn = self.turn.lock().await;
         let effective = self.effective().await?;
-        self.check_removal(&effective, node)?;
+        self.check_removal(&effective, node, deadline).await?;
         let change = match effective.voter_ids().any(|voter| voter == node) {
             true => ChangeMembers::RemoveVoters(BTreeSet::from([node])),
             false => ChangeMembers::RemoveNodes(BTreeSet::from([node])),
@@ -142,7 +142,12 @@ impl Members {
     }
 
     /// Whether the cluster can do without a member.
-    fn check_removal(&self, effective: &StoredMembership, node: u64) -> Result<(), ClusterError> {
+    async fn check_removal(
+        &self,
+        effective: &StoredMembership,
+        node: u64,
+        deadline: Instant,
+    ) -> Result<(), ClusterError> {
         if effective.get_node(&node).is_none() {
             return Err(ClusterError::NoSuchMember);
         }
@@ -153,8 +158,10 @@ impl Members {
         if voters.is_empty() {
             return Err(ClusterError::Refused("it is the last voter: without it there is no cluster".into()));
         }
-        let present = voters.iter().filter(|voter| self.is_present(**voter)).count();
+        let present = || voters.iter().filter(|voter| self.is_present(**voter)).count();
         let (left, quorum) = (voters.len(), voters.len() / 2 + 1);
+        self.hear(deadline, || present() >= quorum).await;
+        let present = present();
         if present < quorum {
             return Err(ClusterError::Refused(format!(
                 "of the {left} voters that would be left {present} can be reached, and {quorum} are needed"
@@ -163,7 +170,7 @@ impl Members {
         Ok(())
     }
 
-    async fn promote(&self, node: u64) -> Result<u64, ClusterError> {
+    async fn promote(&self, node: u64, deadline: Instant) -> Result<u64, ClusterError> {
         let _turn = self.turn.lock().await;
         let effective = self.effective().await?;
         let Some(member) = effective.get_node(&node) else { return Err(ClusterError::NoSuchMember) };
@@ -174,8 +181,9 @@ impl Members {
         if member.learner {
             return refused("it says of itself that it is never to vote (cluster.role)");
         }
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        if !self.is_present(node) || !has_caught_up(&metrics, node) {
+        let can_vote = || self.is_present(node) && has_caught_up(&self.raft.metrics().borrow_watched(), node);
+        self.hear(deadline, can_vote).await;
+        if !can_vote() {
             return refused("it cannot be reached, or has not caught up yet");
         }
         let votes = self.replica.store.read().settings().voters;
@@ -188,30 +196,29 @@ impl Members {
         Ok(node)
     }
 
-    /// Hands leadership to `to`, or to the voter that has most of the log. Returns who leads then.
-    pub(super) async fn hand_over(&self, to: Option<u64>) -> Result<u64, ClusterError> {
+    /// Hands leadership to `to`, or to the voter that has most of the log. Returns who leads then. A new leader looks until
+    /// `deadline` for one that could.
+    pub(super) async fn hand_over(&self, to: Option<u64>, deadline: Instant) -> Result<u64, ClusterError> {
         let own = self.leader.node;
         let effective = self.effective().await?;
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        let voters: BTreeSet<u64> = effective.voter_ids().collect();
-        let can_lead = |node: u64| {
-            node != own && voters.contains(&node) && self.is_present(node) && has_caught_up(&metrics, node)
-        };
-        let target = match to {
-            Some(to) if effective.get_node(&to).is_none() => return Err(ClusterError::NoSuchMember),
-            Some(to) if to == own => return Ok(own),
-            Some(to) if !can_lead(to) => {
-                let what = "it is no voter, cannot be reached, or has not caught up";
-                return Err(ClusterError::Refused(what.into()));
+        if let Some(to) = to {
+            if effective.get_node(&to).is_none() {
+                return Err(ClusterError::NoSuchMember);
             }
-            Some(to) => to,
-            None => {
-                let others = voters.iter().copied().filter(|node| can_lead(*node));
-                // Who is about to stop would have to hand over again.
-                let best = others.max_by_key(|node| (!self.asks_to_stop(*node), matched(&metrics, *node)));
-                best.ok_or_else(|| ClusterError::Refused("no other voter could lead".into()))?
+            if to == own {
+                return Ok(own);
             }
-        };
+        }
+        let mut others: BTreeSet<u64> = effective.voter_ids().filter(|node| *node != own).collect();
+        others.retain(|node| to.is_none_or(|to| to == *node));
+        if !others.is_empty() {
+            self.hear(deadline, || self.best_leader(&others).is_some()).await;
+        }
+        let target = self.best_leader(&others).ok_or_else(|| {
+            let none = "no other voter could lead";
+            let not_that = "it is no voter, cannot be reached, or has not caught up";
+            ClusterError::Refused(if to.is_some() { not_that } else { none }.into())
+        })?;
         if !self.raft.is_leader() {
             return Err(ClusterError::NoLeader);
         }
@@ -220,7 +227,23 @@ impl Members {
         self.leader.transferring.store(true, Ordering::SeqCst);
         let handed = self.handed_over(own, target).await;
         self.leader.transferring.store(false, Ordering::SeqCst);
-        handed
+        match to {
+            // Somebody else was faster, and can hand over once more.
+            Some(to) if handed.as_ref().is_ok_and(|leader| *leader != to) => Err(ClusterError::NoLeader),
+            _ => handed,
+        }
+    }
+
+    /// Which of these could lead at once, and best: who is about to stop would have to hand over again, who has not just
+    /// answered may be gone.
+    fn best_leader(&self, voters: &BTreeSet<u64>) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let can_lead = |node: &u64| self.is_present(*node) && has_caught_up(&metrics, *node);
+        let candidates = voters.iter().copied().filter(can_lead);
+        candidates.max_by_key(|node| {
+            (!self.asks_to_stop(*node), self.has_just_answered(*node), matched(&metrics, *node))
+        })
     }
 
     async fn handed_over(&self, own: u64, target: u64) -> Result<u64, ClusterError> {

@@ -93,12 +93,16 @@ impl Barrier {
         if lease && let Some(pass) = self.leased() {
             return Ok(pass);
         }
+        let mut late = ReadError::Timeout;
         loop {
             match timeout_at(deadline, self.join()).await {
                 Ok(Ok(Some(pass))) => return Ok(pass),
                 // The leader is not known or did not answer, or the round was cut off with its runtime.
-                Ok(_) => self.leader.changed(deadline).await.ok_or(ReadError::NoLeader)?,
-                Err(_) => return Err(ReadError::Timeout),
+                Ok(_) => {
+                    late = ReadError::NoLeader;
+                    self.leader.changed(deadline).await.ok_or(late)?;
+                }
+                Err(_) => return Err(late),
             }
         }
     }

@@ -36,6 +36,12 @@ const CAUGHT_UP_ENTRIES: u64 = 1_000;
 /// A member that was heard in this time is there.
 const PRESENT: Duration = Duration::from_secs(2);
 
+/// A member that was heard in this time was there a moment ago.
+const JUST: Duration = Duration::from_millis(300);
+
+/// How often a new leader looks whether it knows enough.
+const HEARING: Duration = Duration::from_millis(20);
+
 /// How long a request that came to another node is relayed to the leader.
 const RELAY: Duration = Duration::from_secs(8);
 
@@ -235,17 +241,15 @@ impl Members {
         Ok(())
     }
 
-    /// Looks after the membership; called about once a second, and when the node begins to lead.
+    /// Looks after the membership; called about once a second.
     pub(super) async fn keep(&self) {
-        let Some(term) = self.leader.batcher.term() else {
-            *self.leads_since.lock() = None;
+        if self.since().is_none() {
             if let Ok(effective) = self.effective().await {
                 self.leader.roster.learn(&effective);
                 self.tell_address(&effective).await;
             }
             return;
-        };
-        self.begin_term(term);
+        }
         let Ok(_turn) = self.turn.try_lock() else { return };
         if let Err(error) = self.keep_in_turn().await {
             tracing::warn!(%error, "the membership could not be changed; trying again");
@@ -279,14 +283,31 @@ impl Members {
         }
     }
 
-    /// Notes since when this node leads, if it leads anew.
-    fn begin_term(&self, term: u64) {
+    /// Since when this node has led in the present term, as it first looked; `None`: it does not lead. What was known in an
+    /// earlier term is forgotten before it is used in this one.
+    pub(super) fn since(&self) -> Option<Instant> {
         let mut leads_since = self.leads_since.lock();
-        if leads_since.is_none_or(|(since_term, _)| since_term != term) {
-            *leads_since = Some((term, Instant::now()));
-            *self.raisable.lock() = None;
-            *self.tally.lock() = Tally::default();
-            self.forget_absent();
+        let Some(term) = self.leader.batcher.term() else {
+            *leads_since = None;
+            return None;
+        };
+        if let Some((_, since)) = leads_since.filter(|(of, _)| *of == term) {
+            return Some(since);
+        }
+        *self.raisable.lock() = None;
+        *self.tally.lock() = Tally::default();
+        self.forget_absent();
+        Some(leads_since.insert((term, Instant::now())).1)
+    }
+
+    /// A new leader does not know yet who is there, and how far: waits for what is enough as long as it is new, at most until
+    /// `deadline`.
+    pub(super) async fn hear(&self, deadline: Instant, enough: impl Fn() -> bool) {
+        while !enough()
+            && Instant::now() < deadline
+            && self.since().is_some_and(|since| since.elapsed() < PRESENT)
+        {
+            tokio::time::sleep(HEARING).await;
         }
     }
 
@@ -363,9 +384,15 @@ impl Members {
         node == self.leader.node || answered.is_some_and(|at| at.elapsed() < PRESENT)
     }
 
+    /// Whether a member has answered one of the last few heartbeats, if they are as frequent as usual.
+    pub(super) fn has_just_answered(&self, node: u64) -> bool {
+        self.leader.roster.last_answer(node).is_some_and(|at| at.elapsed() < JUST)
+    }
+
     /// Whether a member has answered a heartbeat since this node leads.
     pub(super) fn has_answered(&self, node: u64) -> bool {
-        self.leader.roster.last_answer(node).is_some_and(|at| at >= self.since())
+        let since = self.since();
+        self.leader.roster.last_answer(node).is_some_and(|at| since.is_some_and(|since| at >= since))
     }
 
     /// Whether a member may still answer, though it has not since this node leads.
@@ -384,13 +411,8 @@ impl Members {
     }
 
     fn since_this_leads(&self, last: Option<Instant>) -> Duration {
-        let since = self.since();
+        let since = self.since().unwrap_or_else(Instant::now);
         last.map_or(since, |at| at.max(since)).elapsed()
-    }
-
-    /// Since when this node leads; now, if it does not.
-    fn since(&self) -> Instant {
-        self.leads_since.lock().map_or_else(Instant::now, |(_, since)| since)
     }
 }
 

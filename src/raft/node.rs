@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
+use super::affairs::HANDING_OVER;
 use super::barrier::Barrier;
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
@@ -146,7 +147,12 @@ impl Node {
             let (transaction, reads) = (transaction.clone(), reads.clone());
             let result = match route {
                 Route::Here(_) => batcher.write(transaction, reads, deadline).await,
-                Route::There(id, way) => forwarder.write((id, *way), transaction, reads, deadline).await,
+                Route::There(id, way) => {
+                    let written = forwarder.write((id, *way), transaction, reads, deadline).await;
+                    // A leader that is about to stop takes no more; another will.
+                    let is_passing = matches!(written, Err(WriteError::Unavailable));
+                    if is_passing { Err(WriteError::NoLeader) } else { written }
+                }
             };
             match result {
                 Err(WriteError::NoLeader) => leader.changed(deadline).await.ok_or(WriteError::NoLeader)?,
@@ -354,7 +360,7 @@ impl Node {
     /// Hands leadership to another voter before this node stops, if there is one that can lead.
     async fn hand_over(&self) {
         if self.0.members.leader.batcher.term().is_some()
-            && let Err(error) = self.0.members.hand_over(None).await
+            && let Err(error) = self.0.members.hand_over(None, Instant::now() + HANDING_OVER).await
         {
             tracing::info!(%error, "leadership is not handed over");
         }

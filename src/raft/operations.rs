@@ -85,7 +85,7 @@ impl Node {
             members.administer(Task::Stop(own), deadline).await?;
             members.stopping.may.store(true, Ordering::Relaxed);
             if members.leader.batcher.term().is_some()
-                && let Err(error) = members.hand_over(None).await
+                && let Err(error) = members.hand_over(None, deadline).await
             {
                 tracing::info!(%error, "leadership is not handed over before the stop");
             }

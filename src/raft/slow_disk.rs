@@ -7,6 +7,7 @@
 //! reason at most once in that time, whatever the disks do.
 
 use openraft::async_runtime::WatchReceiver;
+use tokio::time::Instant;
 
 use super::members::{Members, has_caught_up};
 use super::syncs::FAST_US;
@@ -20,7 +21,7 @@ impl Members {
         let Some(to) = self.fast_voter().await else { return };
         let (p99_ms, after_s) = (self.syncs.p99_us().map(|us| us / 1_000), after.as_secs());
         tracing::warn!(p99_ms, after_s, to, "the disk of this leader stays slow: handing over");
-        if let Err(error) = self.hand_over(Some(to)).await {
+        if let Err(error) = self.hand_over(Some(to), Instant::now()).await {
             tracing::info!(%error, "leadership is not handed over from a slow disk");
         }
         // If that came to nothing it is tried again only after as long.

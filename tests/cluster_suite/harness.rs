@@ -2,30 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::node::ports::free_port;
 use crate::node::{Ended, Node, PROGRAM, eventually, serve};
-
-/// A port that nobody listens on, below those that the system gives to connections: none of these takes it meanwhile.
-fn free_port() -> SocketAddr {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let number = std::process::id() % 100 * 200 + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = u16::try_from(10_000 + number % 20_000).expect("below 30,000");
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-}
 
 /// Where some nodes are to be.
 pub(crate) struct Cluster {
@@ -195,6 +182,15 @@ pub(crate) fn settled(node: &Node, voters: usize, members_in_all: usize) {
             && votes == voters
             && members.len() == members_in_all)
             .then_some(())
+    });
+}
+
+/// Has a member removed, whoever leads. A busy machine may make the others look silent for a moment, or another node the
+/// leader, so that it is not known whether it was done.
+pub(crate) fn removed(node: &Node, id: u64) {
+    eventually("it is removed", || {
+        let done = node.client(&["cluster", "remove", &id.to_string()]);
+        (done.status.success() || members(node).iter().all(|(member, ..)| *member != id)).then_some(())
     });
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::harness::{Cluster, cluster, leader_of, serves, settled};
-use crate::node::program;
+use crate::node::{eventually, program};
 
 #[test]
 fn one_node_that_is_left_becomes_a_cluster_that_others_join() {
@@ -17,6 +17,10 @@ fn one_node_that_is_left_becomes_a_cluster_that_others_join() {
     let before = nodes[0].get("/v1/kv/k7").header("etag").map(str::to_owned);
     let left = (leader_of(&nodes) + 1) % 3;
     let survivor = nodes.remove(left);
+    // The quorum that acknowledged may have been without it.
+    eventually("it has all of it", || {
+        (survivor.get("/v1/kv/k49?consistency=stale").status == 200).then_some(())
+    });
     nodes.drain(..).for_each(crate::node::Node::kill);
     survivor.get("/v1/kv/k7").problem(503, "no-leader");
     survivor.terminate();

@@ -75,6 +75,8 @@ fn three_seeds_begin_with_a_backup_and_only_the_creator_needs_it() {
     nodes.push(start(first).join().expect("no panic").expect("the emptied creator joins"));
     for node in &nodes {
         assert_eq!(cluster(node)["cluster"], id);
+        // Who has just joined may have much to catch up with.
+        eventually("it reads", || (node.get("/v1/kv/k0").status != 503).then_some(()));
         assert_eq!(node.get("/v1/kv/k0").status, 404, "a removed key does not come back");
         assert_eq!(node.get("/v1/kv/k1").body, b"v1");
     }

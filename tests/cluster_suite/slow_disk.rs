@@ -163,7 +163,7 @@ fn a_write_that_is_lost_with_its_leader_is_not_sent_again() {
     let last = |node: &Node| cluster(node)["last_log_index"].as_u64().expect("an index");
     let before = last(&nodes[leader]);
     // So slow that nothing is committed for a while.
-    disks.iter().for_each(|disk| disk.take(SYNC));
+    disks.iter().for_each(|disk| disk.take(4 * SYNC));
     let json = [("Content-Type", "application/json")];
     let counting = std::thread::spawn(move || follower.send("POST", "/v1/kv/n/incr", &json, br#"{"by": 1}"#));
     eventually("the leader has it", || (last(&nodes[leader]) > before).then_some(()));

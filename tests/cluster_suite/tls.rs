@@ -8,7 +8,7 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::harness::{Cluster, members, serves, settled};
-use crate::node::{Ended, Node};
+use crate::node::{Ended, Node, eventually};
 
 /// An authority, and what it gives.
 struct Authority {
@@ -34,6 +34,9 @@ impl Authority {
         fs::write(key, pair.serialize_pem()).expect("it can be written");
     }
 }
+
+/// What a node says when it has read its files anew.
+const EXCHANGED: &str = "the certificates for peers were exchanged";
 
 /// Where the files of node `n` are.
 fn files(places: &Cluster, n: usize) -> [PathBuf; 3] {
@@ -70,6 +73,7 @@ fn members_talk_by_tls_and_exchange_certificates_under_way() {
     // Both authorities are trusted first, then all get certificates of the second, then the first goes.
     let bundle = format!("{}{}", first.pem, second.pem);
     for step in 0..3 {
+        let said: Vec<_> = nodes.iter_mut().map(|node| node.said().matches(EXCHANGED).count()).collect();
         for n in 0..3 {
             let [cert, key, ca] = files(&places, n);
             match step {
@@ -78,10 +82,9 @@ fn members_talk_by_tls_and_exchange_certificates_under_way() {
                 _ => fs::write(ca, &second.pem).expect("it can be written"),
             }
         }
-        for node in &mut nodes {
-            node.wait_for("the certificates for peers were exchanged");
+        for (node, before) in nodes.iter_mut().zip(said) {
+            eventually(EXCHANGED, || (node.said().matches(EXCHANGED).count() > before).then_some(()));
         }
-        std::thread::park_timeout(Duration::from_millis(1_100));
         serves(&nodes, &format!("step{step}"));
     }
     // New connections are made by what is there now.

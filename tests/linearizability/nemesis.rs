@@ -1,6 +1,5 @@
 //! A cluster of real nodes, and what is done to it while clients work.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use tempfile::TempDir;
 
 use super::client::Addresses;
 use super::register::Random;
+use crate::node::ports::free_port;
 use crate::node::{Node, eventually};
 
 /// Settings that make much happen in little time: an election takes about as long as a request may, and who was away for
@@ -73,11 +73,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts three nodes and waits until one leads.
     pub(crate) fn start() -> Cluster {
-        let listeners: Vec<_> =
-            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-        let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
-        let ports = listeners.iter().map(port).collect();
-        drop(listeners);
+        let ports = (0..3).map(|_| free_port().port()).collect();
         let directory = tempfile::tempdir().expect("a directory");
         let nodes = (0..3).map(|_| None).collect();
         let mut cluster = Cluster { directory, ports, nodes, addresses: Arc::new(Mutex::new(vec![None; 3])) };

@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests drive real processes, files and clocks")]
 
 pub mod http;
+pub mod ports;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;

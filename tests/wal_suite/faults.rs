@@ -231,9 +231,12 @@ fn interval_mode_answers_after_the_write_and_syncs_soon_but_votes_at_once() {
     let wal = open(&disk, config).unwrap();
     eventually("the spare", || disk.trace().iter().any(|(_, file)| file == "0000000000000002.seg"));
     eventually("its name", || matches!(disk.trace().last(), Some((Operation::SyncDir, _))));
-    let last = || disk.trace().last().map(|(operation, _)| *operation);
-    wait(|done| wal.append(0, vec![entry(0, b"x")], done)).unwrap();
-    assert_eq!(last(), Some(Operation::Write), "answered before the sync");
+    let last_of = |disk: &Faulty| disk.trace().last().map(|(operation, _)| *operation);
+    let last = || last_of(&disk);
+    let (seen, (tell, told)) = (disk.clone(), mpsc::channel());
+    let answered = move |result: Result<(), Error>| tell.send((result.is_ok(), last_of(&seen))).unwrap();
+    wal.append(0, vec![entry(0, b"x")], Box::new(answered));
+    assert_eq!(told.recv().unwrap(), (true, Some(Operation::Write)), "answered before the sync");
     eventually("the sync of the interval", || last() == Some(Operation::Sync));
     let vote = Vote { term: 1, node: 1, committed: false };
     wait(|done| wal.save_vote(0, vote, done)).unwrap();
