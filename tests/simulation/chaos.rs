@@ -136,7 +136,7 @@ impl Chaos {
             }
             self.history.set_cold();
         }
-        if !self.calm && self.random.percent(20) {
+        if !self.calm && self.random.percent(30) {
             return self.black_out().await;
         }
         self.crash_one(&victim);
@@ -152,11 +152,11 @@ impl Chaos {
         }
     }
 
-    /// The power of every host goes at the same moment, so that what was on no disk yet is nowhere any more. In half of the
+    /// The power of every host goes at the same moment, so that what was on no disk yet is nowhere any more. In most of the
     /// cases disks were slow before: whoever takes for synced what is not has then told much of it.
     async fn black_out(&mut self) {
         self.history.set_cold();
-        if self.random.percent(50) {
+        if self.random.percent(80) {
             let most_us = 50_000 + self.random.below(400_000);
             self.history.note(format!("syncs of every host take up to {most_us} us"));
             self.hosts.iter().for_each(|host| host.set_latency(most_us));
