@@ -21,7 +21,7 @@ use super::envelope::Refusal;
 use super::exchange::{Forward, Forwarded, ReadAt, frames, together};
 use super::network::said;
 use super::roster::Roster;
-use super::window::Window;
+use super::window::{Answers, Window};
 use super::wire::{self, Answered, Ask, Asked, Envelope, Say};
 use crate::model::{LogEntry, Slot, Timestamp, Touch, Version, codec};
 use crate::raft::barrier::Barrier;
@@ -273,23 +273,23 @@ impl Reception {
                 let bytes = prost::Message::encoded_len(&append);
                 Some((convert::append_request(append).ok()?, bytes))
             })
+            .then(move |request| {
+                let taken = taken.clone();
+                async move {
+                    let (request, bytes) = request?;
+                    taken.send(bytes).await.then_some(request)
+                }
+            })
             .take_while(|request| std::future::ready(request.is_some()))
             .filter_map(std::future::ready);
-        let requests = requests.then(move |(request, bytes)| {
-            let taken = taken.clone();
-            async move {
-                taken.send(bytes).await;
-                request
-            }
-        });
         // Bounded by the window: there is one part for so many appends.
         let (parts, mut part) = mpsc::unbounded_channel();
         hand_over(self.raft.clone(), requests.boxed(), parts);
         let results = stream::poll_fn(move |context| part.poll_recv(context)).flatten();
-        let answers = stream::unfold(Some((results, window)), |under_way| async move {
+        let answers = stream::unfold(Some((results, Answers(window))), |under_way| async move {
             let (mut results, window) = under_way?;
             let result = results.next().await?;
-            window.answered();
+            window.0.answered();
             // The first error is the end: what comes behind it does not follow on what is there.
             let goes_on = matches!(result, Ok(Ok(_)));
             let answer = match result {

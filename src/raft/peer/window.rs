@@ -23,16 +23,27 @@ impl Window {
         Window { bytes: Arc::new(Semaphore::new(most as usize)), most, under_way: Arc::default() }
     }
 
-    /// Waits until a message of `bytes` may go.
-    pub(crate) async fn send(&self, bytes: usize) {
+    /// Waits until a message of `bytes` may go; `false`: nobody waits for answers any more.
+    pub(crate) async fn send(&self, bytes: usize) -> bool {
         let cost = u32::try_from(bytes + OVERHEAD).unwrap_or(u32::MAX).min(self.most);
-        let permit = Arc::clone(&self.bytes).acquire_many_owned(cost).await;
-        self.under_way.lock().push_back(permit.expect("the semaphore is never closed"));
+        let permit = Arc::clone(&self.bytes).acquire_many_owned(cost).await.ok();
+        let may_go = permit.is_some();
+        self.under_way.lock().extend(permit);
+        may_go
     }
 
     /// The oldest message under way was answered.
     pub(crate) fn answered(&self) {
         drop(self.under_way.lock().pop_front());
+    }
+}
+
+/// The side of a window that waits for answers. When it goes, nothing waits to be sent any more.
+pub(crate) struct Answers(pub(crate) Window);
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.0.bytes.close();
     }
 }
 
@@ -55,5 +66,19 @@ mod tests {
         assert!(window.send(1).now_or_never().is_none());
         window.answered();
         assert!(window.send(1).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_waits_to_send_is_told_that_nobody_takes_answers() {
+        let window = Window::new(1 + OVERHEAD as u32);
+        let answers = Answers(window.clone());
+        assert!(window.send(1).await);
+        let waiting = tokio::spawn({
+            let window = window.clone();
+            async move { window.send(1).await }
+        });
+        tokio::task::yield_now().await;
+        drop(answers);
+        assert!(!waiting.await.expect("no panic"));
     }
 }
