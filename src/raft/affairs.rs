@@ -5,7 +5,7 @@
 //! already so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use openraft::ChangeMembers;
@@ -161,6 +161,7 @@ impl Members {
         let present = || voters.iter().filter(|voter| self.is_present(**voter)).count();
         let (left, quorum) = (voters.len(), voters.len() / 2 + 1);
         self.hear(deadline, || present() >= quorum).await;
+        self.check_leads()?;
         let present = present();
         if present < quorum {
             return Err(ClusterError::Refused(format!(
@@ -183,6 +184,7 @@ impl Members {
         }
         let can_vote = || self.is_present(node) && has_caught_up(&self.raft.metrics().borrow_watched(), node);
         self.hear(deadline, can_vote).await;
+        self.check_leads()?;
         if !can_vote() {
             return refused("it cannot be reached, or has not caught up yet");
         }
@@ -200,47 +202,53 @@ impl Members {
     /// `deadline` for one that could.
     pub(super) async fn hand_over(&self, to: Option<u64>, deadline: Instant) -> Result<u64, ClusterError> {
         let own = self.leader.node;
-        let effective = self.effective().await?;
         if let Some(to) = to {
-            if effective.get_node(&to).is_none() {
+            if self.effective().await?.get_node(&to).is_none() {
                 return Err(ClusterError::NoSuchMember);
             }
             if to == own {
                 return Ok(own);
             }
         }
-        let mut others: BTreeSet<u64> = effective.voter_ids().filter(|node| *node != own).collect();
-        others.retain(|node| to.is_none_or(|to| to == *node));
-        if !others.is_empty() {
-            self.hear(deadline, || self.best_leader(&others).is_some()).await;
+        if !self.leader.is_alone() {
+            self.hear(deadline, || self.best_leader(to).is_some()).await;
         }
-        let target = self.best_leader(&others).ok_or_else(|| {
+        self.check_leads()?;
+        let target = self.best_leader(to).ok_or_else(|| {
             let none = "no other voter could lead";
             let not_that = "it is no voter, cannot be reached, or has not caught up";
             ClusterError::Refused(if to.is_some() { not_that } else { none }.into())
         })?;
-        if !self.raft.is_leader() {
-            return Err(ClusterError::NoLeader);
-        }
         tracing::info!(to = target, "handing over");
         // Nobody may read by this node's lease from here on: it is about to end before its time.
-        self.leader.transferring.store(true, Ordering::SeqCst);
-        let handed = self.handed_over(own, target).await;
-        self.leader.transferring.store(false, Ordering::SeqCst);
+        let transferring = Transferring::begin(&self.leader.transferring);
+        let leader = self.handed_over(own, target).await?;
+        drop(transferring);
         match to {
-            // Somebody else was faster, and can hand over once more.
-            Some(to) if handed.as_ref().is_ok_and(|leader| *leader != to) => Err(ClusterError::NoLeader),
-            _ => handed,
+            Some(to) if to != leader => {
+                Err(ClusterError::Refused(format!("member {leader} was faster, and leads now")))
+            }
+            _ => Ok(leader),
         }
     }
 
-    /// Which of these could lead at once, and best: who is about to stop would have to hand over again, who has not just
-    /// answered may be gone.
-    fn best_leader(&self, voters: &BTreeSet<u64>) -> Option<u64> {
+    /// Who leads no more knows too little of the others to refuse anything.
+    fn check_leads(&self) -> Result<(), ClusterError> {
+        if self.raft.is_leader() { Ok(()) } else { Err(ClusterError::NoLeader) }
+    }
+
+    /// Which voter beside this node, `only` that one if one is said, could lead at once, and best: who is about to stop would
+    /// have to hand over again, who has not just answered may be gone.
+    fn best_leader(&self, only: Option<u64>) -> Option<u64> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let can_lead = |node: &u64| self.is_present(*node) && has_caught_up(&metrics, *node);
-        let candidates = voters.iter().copied().filter(can_lead);
+        let voters = metrics.membership_config.voter_ids();
+        let candidates = voters.filter(|node| {
+            *node != self.leader.node
+                && only.is_none_or(|only| only == *node)
+                && self.is_present(*node)
+                && has_caught_up(&metrics, *node)
+        });
         candidates.max_by_key(|node| {
             (!self.asks_to_stop(*node), self.has_just_answered(*node), matched(&metrics, *node))
         })
@@ -325,6 +333,22 @@ impl Members {
 
 fn level_of(said: u32) -> Option<Level> {
     u16::try_from(said).ok().map(Level)
+}
+
+/// As long as it lives a leader is handing over.
+struct Transferring<'a>(&'a AtomicBool);
+
+impl Transferring<'_> {
+    fn begin(is_so: &AtomicBool) -> Transferring<'_> {
+        is_so.store(true, Ordering::SeqCst);
+        Transferring(is_so)
+    }
+}
+
+impl Drop for Transferring<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 /// The last entry that a member has, as far as the leader knows.

@@ -357,12 +357,16 @@ impl Node {
         self.0.health.failed().await
     }
 
-    /// Hands leadership to another voter before this node stops, if there is one that can lead.
+    /// Hands leadership to another voter before this node stops, if there is one that can lead in time.
     async fn hand_over(&self) {
-        if self.0.members.leader.batcher.term().is_some()
-            && let Err(error) = self.0.members.hand_over(None, Instant::now() + HANDING_OVER).await
-        {
-            tracing::info!(%error, "leadership is not handed over");
+        if self.0.members.leader.batcher.term().is_none() {
+            return;
+        }
+        let deadline = Instant::now() + HANDING_OVER;
+        match timeout_at(deadline, self.0.members.hand_over(None, deadline)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::info!(%error, "leadership is not handed over"),
+            Err(_) => tracing::info!("leadership is not handed over in time"),
         }
     }
 

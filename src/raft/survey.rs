@@ -170,7 +170,7 @@ impl Members {
         }
         if wrong.contains(&own) {
             // Who is right leads on; nothing is read here from now on.
-            if let Err(error) = self.hand_over(None, Instant::now() + SURVEYING).await {
+            if let Err(error) = self.hand_over(None, Instant::now()).await {
                 tracing::warn!(%error, "leadership could not be handed over");
             }
             self.has_diverged(&Diverged { index, rolled_back: false });

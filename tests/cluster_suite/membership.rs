@@ -24,8 +24,12 @@ fn leadership_goes_where_it_is_sent() {
     for asked in 0..3 {
         let leader = leader_of(&nodes);
         let to = (leader + 1) % 3;
-        let done = nodes[asked].client(&["cluster", "transfer", &ids[to].to_string()]);
-        assert!(done.status.success(), "{done:?}");
+        eventually("it is handed over", || {
+            let done = nodes[asked].client(&["cluster", "transfer", &ids[to].to_string()]);
+            let was_slow = String::from_utf8_lossy(&done.stderr).contains("was faster");
+            assert!(done.status.success() || was_slow, "{done:?}");
+            done.status.success().then_some(())
+        });
         assert_eq!(leader_of(&nodes), to);
         serves(&nodes, "k");
     }
