@@ -1,5 +1,6 @@
 //! Goal: nothing of a newer level is written before every member understands it, and a rollback works until then.
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::harness::{Cluster, cluster, id, leader_of, serves, settled};
@@ -78,6 +79,31 @@ fn the_level_is_raised_when_every_member_understands_it() {
     assert_eq!(ended.status, Some(77), "an older version ends by itself: {}", ended.said);
     nodes.push(places.start(2));
     settled(&nodes[0], 3, 3);
+}
+
+/// Goal: a member counts as what it is, not as what it said a moment ago: it may be about to come back in another version.
+#[test]
+fn the_level_is_not_raised_on_what_a_member_said_before() {
+    let places = Cluster::of(3, 3);
+    let mut nodes = start_old(&places, 3);
+    for n in 0..3 {
+        nodes.remove(n).terminate();
+        nodes.insert(n, places.start(n));
+    }
+    eventually("all are known to understand it", || {
+        let cluster = cluster(&nodes[0]);
+        let members = cluster["members"].as_array().expect("a list");
+        members.iter().all(|member| member["max_level"] == 2 && member["state"] == "ok").then_some(())
+    });
+    let leader = leader_of(&nodes);
+    nodes[(leader + 1) % 3].signal(Signal::STOP);
+    let refused = raise(&nodes[leader]);
+    nodes[(leader + 1) % 3].signal(Signal::CONT);
+    assert_eq!(refused.status.code(), Some(5), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is not connected"), "{refused:?}");
+    eventually("it is raised once all answer", || {
+        raise(&nodes[leader_of(&nodes)]).status.success().then_some(())
+    });
 }
 
 /// A node that does not understand the level in force is not admitted.
