@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::envelope::Refusal;
 use super::error::CallError;
 use super::roster::{Roster, Way};
-use super::window::{Answers, Window};
+use super::window::Window;
 use super::wire::{self, Ask, Say};
 use super::{commits, convert};
 use crate::model::Timestamp;
@@ -243,14 +243,14 @@ impl RaftNetworkV2<TypeConfig> for Peer {
                 judge.term.store(request.vote.leader_id.term, Ordering::Relaxed);
                 let append = convert::append(&request, time.stamp().map(|at| at.0));
                 let sent = sent.clone();
-                async move { sent.send(prost::Message::encoded_len(&append)).await.then_some(append) }
+                async move {
+                    sent.send(prost::Message::encoded_len(&append)).await;
+                    append
+                }
             });
-            let appends = appends.take_while(|append| std::future::ready(append.is_some()));
-            let appends = appends.filter_map(std::future::ready);
             let answers = way.link().append(&way.envelope, appends).await.map_err(failed)?;
-            let window = Answers(window);
             let results = answers.map(move |answer| {
-                window.0.answered();
+                window.answered();
                 let appended = answer.map_err(|status| failed(CallError::Lost(status.message().into())))?;
                 let result = convert::append_result(&appended);
                 match &result {
