@@ -67,10 +67,12 @@ struct Member {
     name: String,
     /// `leader`, `voter` or `learner`.
     role: String,
-    /// `ok`; `silent` if it has not answered for two seconds; `behind` if it lags by more than 1,000 entries; `diverged` if its
-    /// state is not that of the majority and it is out of service; `unknown`.
+    /// `ok`; `silent` if it has not answered for two seconds; `stuck` if it answers and takes no entries; `behind` if it lags by
+    /// more than 1,000 entries; `diverged` if its state is not that of the majority and it is out of service; `unknown`.
     state: String,
-    /// Milliseconds since it last gave a sign of life.
+    /// Why it is `silent` or `stuck`.
+    reason: Option<String>,
+    /// Milliseconds since it last answered.
     silent_ms: Option<u64>,
     /// Last entry that it has.
     matched_index: Option<u64>,
@@ -122,6 +124,7 @@ fn shown(member: MemberStatus, leader: Option<u64>, last: u64) -> Member {
         _ if member.has_diverged => "diverged",
         (None, _) => "unknown",
         (Some(silent), _) if silent >= SILENT_MS => "silent",
+        _ if member.trouble.is_some() => "stuck",
         (_, None) => "unknown",
         (_, Some(lag)) if lag > BEHIND_ENTRIES => "behind",
         _ => "ok",
@@ -136,6 +139,7 @@ fn shown(member: MemberStatus, leader: Option<u64>, last: u64) -> Member {
         name: member.name,
         role: role.to_owned(),
         state: state.to_owned(),
+        reason: member.trouble.filter(|_| matches!(state, "silent" | "stuck")),
         silent_ms,
         matched_index: member.matched_index,
         applied_index: member.applied_index,

@@ -35,6 +35,12 @@ const AFTER_DEADLINE: Duration = Duration::from_millis(500);
 impl Members {
     /// Has the leader do it; waits for one if there is none.
     pub(super) async fn administer(&self, task: Task, deadline: Instant) -> Result<u64, ClusterError> {
+        if let Task::Add(address) = &task
+            && self.leader.heard().is_none()
+        {
+            // It may be a member that moved, and with it there may be a quorum again.
+            self.find_member(address).await;
+        }
         loop {
             let route = self.leader.find(deadline).await.ok_or(ClusterError::NoLeader)?;
             let done = match route {
@@ -326,7 +332,7 @@ impl Members {
     }
 
     /// Asks a node who it is.
-    fn meet(&self) -> Ask {
+    pub(super) fn meet(&self) -> Ask {
         Ask::Meet(Meet { name: self.config.advertise.clone(), seeds: Vec::new() })
     }
 }

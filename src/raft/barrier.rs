@@ -17,7 +17,6 @@ use std::sync::atomic::Ordering;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use openraft::Membership;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -26,10 +25,10 @@ use tokio::time::{Duration, Instant, timeout_at};
 use super::ReadError;
 use super::cluster_time::ClusterTime;
 use super::leader::{Leader, Route};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, is_quorum};
 use super::peer::{Ask, CallError, Confirm, ReadIndex, Say, Way, clocks, wire_vote};
 use super::replica::Replica;
-use super::types::{Member, Vote, vote_from_wal};
+use super::types::{Vote, vote_from_wal};
 use crate::model::Timestamp;
 use crate::wal;
 
@@ -254,10 +253,4 @@ impl Barrier {
             _ => None,
         }
     }
-}
-
-/// Whether these are a quorum of a membership, of both halves of a joint one.
-fn is_quorum(membership: &Membership<u64, Member>, confirmed: &BTreeSet<u64>) -> bool {
-    let configs = membership.get_joint_config();
-    configs.iter().all(|config| config.intersection(confirmed).count() > config.len() / 2)
 }

@@ -85,6 +85,11 @@ impl Lobby {
         let _ = self.cluster.set(cluster);
     }
 
+    /// Whether this node is a member of a cluster.
+    pub(super) fn is_member(&self) -> bool {
+        self.cluster.get().is_some()
+    }
+
     /// What this node is.
     pub(super) fn meet(&self) -> Met {
         Met {
@@ -172,16 +177,16 @@ impl Formation {
             .filter(|seed| **seed != name.advertise)
             .filter_map(|seed| Some((seed, self.link(seed)?)))
             .collect();
-        let mut report = Instant::now();
+        let (mut report, mut reported) = (Instant::now(), String::new());
         loop {
             let met = self.meet(&links).await;
             let missing = match self.proceed(&met).await? {
                 Ok(formed) => return Ok(formed),
                 Err(missing) => missing,
             };
-            if report <= Instant::now() {
+            if report <= Instant::now() || missing != reported {
                 tracing::info!(waiting = missing, "not a member of a cluster yet");
-                report = Instant::now() + REPORT;
+                (report, reported) = (Instant::now() + REPORT, missing);
             }
             sleep(ROUND).await;
         }
@@ -201,14 +206,15 @@ impl Formation {
                 Err(reason) => tracing::debug!(reason, "invited and not admitted"),
             }
         }
-        if met.values().any(|seed| seed.met.cluster.is_some()) {
-            for seed in met.values().filter(|seed| seed.met.cluster.is_some()) {
-                match self.join(&seed.link).await {
-                    Ok(identity) => return Ok(Ok(Formed { identity })),
-                    Err(reason) => tracing::debug!(seed = seed.met.name, reason, "not admitted"),
-                }
+        let mut refusal = None;
+        for seed in met.values().filter(|seed| seed.met.cluster.is_some()) {
+            match self.join(&seed.link).await {
+                Ok(identity) => return Ok(Ok(Formed { identity })),
+                Err(reason) => refusal = Some(format!("admission by {}: {reason}", seed.met.name)),
             }
-            return Ok(Err("admission".to_owned()));
+        }
+        if let Some(refusal) = refusal {
+            return Ok(Err(refusal));
         }
         if !name.seeds.contains(&name.advertise) {
             return Ok(Err("a seed that is in a cluster; this node is not among the seeds".to_owned()));

@@ -2,6 +2,7 @@
 //!
 //! Both are noted when they are handed to the log and before they are on disk, so they are never behind what raft goes by.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -78,9 +79,15 @@ impl Ledger {
     }
 }
 
+/// Whether these are a quorum of a membership, of both halves of a joint one.
+pub(super) fn is_quorum(membership: &Membership<u64, Member>, members: &BTreeSet<u64>) -> bool {
+    let configs = membership.get_joint_config();
+    configs.iter().all(|config| config.intersection(members).count() > config.len() / 2)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::raft::types::{from_wal, vote_from_wal};

@@ -18,6 +18,7 @@ use super::lead::Lead;
 use super::leader::Route;
 use super::machine::Machine;
 use super::members::Members;
+use super::notices::Notices;
 use super::peer::{Ask, Notes, Tls};
 use super::replica::Replica;
 use super::snapshots::{Snapshot, Snapshots};
@@ -130,6 +131,7 @@ impl Maintenance {
         let mut ticks = ticks(SECOND);
         let mut offset_is_large = false;
         let mut secrets_are_wrong = false;
+        let mut notices = Notices::default();
         while !self.stopped_at(&mut ticks).await {
             self.reload_secrets(&mut secrets_are_wrong).await;
             self.time.steer(self.lead.node, &self.lead.voters());
@@ -140,8 +142,8 @@ impl Maintenance {
                 self.members.compare_states().await;
                 self.members.auto_raise().await;
             }
-            let known = self.raft.server_metrics().borrow_watched().current_leader.is_some();
-            self.has_leader(known);
+            self.has_leader(self.members.leader.heard().is_some());
+            notices.give(&self.members);
             let offset_ms = self.time.offset_ms();
             let was_large = std::mem::replace(&mut offset_is_large, offset_ms.abs() > LARGE_OFFSET_MS);
             if offset_is_large && !was_large {

@@ -34,7 +34,7 @@ pub(super) const FOUNDERS_MAX: u64 = 31;
 const CAUGHT_UP_ENTRIES: u64 = 1_000;
 
 /// A member that was heard in this time is there.
-const PRESENT: Duration = Duration::from_secs(2);
+pub(super) const PRESENT: Duration = Duration::from_secs(2);
 
 /// A member that was heard in this time was there a moment ago.
 const JUST: Duration = Duration::from_millis(300);
@@ -76,6 +76,8 @@ pub(super) struct Members {
     leads_since: Mutex<Option<(u64, Instant)>>,
     /// Since when every member understands a higher level.
     pub(super) raisable: Mutex<Option<(Level, Instant)>>,
+    /// Why the members last did not take note of this node's address.
+    address_refusal: Mutex<String>,
     /// Hashes of the members' states.
     pub(super) tally: Mutex<Tally>,
     /// Times that they differed.
@@ -104,6 +106,7 @@ impl Members {
             turn: tokio::sync::Mutex::default(),
             leads_since: Mutex::default(),
             raisable: Mutex::default(),
+            address_refusal: Mutex::default(),
             tally: Mutex::default(),
             mismatches: AtomicU64::new(0),
             stopping: Stopping::default(),
@@ -175,6 +178,7 @@ impl Members {
                     let what = "another process with the same data directory answers at its known address";
                     return Err(ClusterError::Refused(what.into()));
                 }
+                self.check_address(&effective, Some(node), &member.advertise)?;
                 self.set(node, Member { learner: known.learner, ..member }).await?;
             }
             return Ok(node);
@@ -183,6 +187,7 @@ impl Members {
             // It was removed before it could tell.
             return Err(ClusterError::NoSuchMember);
         }
+        self.check_address(&effective, None, &member.advertise)?;
         let mut node = 0;
         while node <= FOUNDERS_MAX {
             let written = self.raft.write_blank().await;
@@ -191,6 +196,25 @@ impl Members {
         tracing::info!(node, advertise = member.advertise, "admitting a member");
         self.change(ChangeMembers::AddNodes(BTreeMap::from([(node, member)])), true).await?;
         Ok(node)
+    }
+
+    /// An address at which another member answers is taken. One that is silent may be replaced by a node at its address.
+    fn check_address(
+        &self,
+        effective: &StoredMembership,
+        node: Option<u64>,
+        address: &str,
+    ) -> Result<(), ClusterError> {
+        let mut others = effective.nodes().filter(|(id, _)| node != Some(**id));
+        let taken = others.find(|(id, member)| {
+            member.advertise == address && (**id == self.leader.node || self.unanswered(**id) < PRESENT)
+        });
+        match taken {
+            Some((id, _)) => Err(ClusterError::Refused(format!(
+                "its address {address} is that of member {id}, which answers there: set peer.advertise to one of its own"
+            ))),
+            None => Ok(()),
+        }
     }
 
     async fn set(&self, node: u64, member: Member) -> Result<(), ClusterError> {
@@ -212,6 +236,9 @@ impl Members {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
                 Err(ClusterError::Refused(error.to_string()))
+            }
+            Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
+                Err(ClusterError::Unknown("this node leads no more, or too few voters answer".into()))
             }
             // The first of two steps may have been made.
             Ok(Err(error)) => Err(ClusterError::Unknown(error.to_string())),
@@ -246,13 +273,44 @@ impl Members {
         if self.since().is_none() {
             if let Ok(effective) = self.effective().await {
                 self.leader.roster.learn(&effective);
+                if self.leader.heard().is_none() {
+                    self.find_members().await;
+                }
                 self.tell_address(&effective).await;
             }
+            return;
+        }
+        if self.leader.heard().is_none() {
+            // Without a quorum nothing can be changed. Members that moved cannot find the leader, but it may find them.
+            self.find_members().await;
             return;
         }
         let Ok(_turn) = self.turn.try_lock() else { return };
         if let Err(error) = self.keep_in_turn().await {
             tracing::warn!(%error, "the membership could not be changed; trying again");
+        }
+    }
+
+    /// Looks for members behind the seeds: when most members have moved at the same time, none is at the address that the
+    /// others know.
+    async fn find_members(&self) {
+        let own = &self.config.advertise;
+        let seeds = self.config.seeds.iter().filter(|seed| *seed != own);
+        futures_util::future::join_all(seeds.map(|seed| self.find_member(seed))).await;
+    }
+
+    /// If the node at `address` is a member that is known at another one, it is reached there from now on.
+    pub(super) async fn find_member(&self, address: &str) {
+        let roster = &self.leader.roster;
+        let Ok(link) = roster.link_to(address) else { return };
+        let envelope = roster.me().to(0, 0, self.replica.level().0);
+        let Ok(Say::Met(met)) = link.call(&envelope, self.meet(), PRESENT).await else { return };
+        if met.cluster.map(u128::from) != Some(roster.me().cluster) {
+            return;
+        }
+        if let Some(node) = roster.moved(met.incarnation.into(), &met.name) {
+            tracing::info!(node, address = met.name, "a member is at another address");
+            roster.found(node, &met.name);
         }
     }
 
@@ -276,7 +334,9 @@ impl Members {
             match way.call(Ask::Join(join.clone()), PRESENT).await {
                 Ok(Say::Joined(Joined { cluster: Some(_), .. })) => return,
                 Ok(Say::Joined(Joined { reason, .. })) => {
-                    tracing::warn!(reason, "the members do not take note of this node's new address");
+                    if std::mem::replace(&mut *self.address_refusal.lock(), reason.clone()) != reason {
+                        tracing::warn!(reason, "the members do not take note of this node's new address");
+                    }
                 }
                 _ => {}
             }
@@ -401,7 +461,7 @@ impl Members {
     }
 
     /// For how long no heartbeat to a member's known address was answered, as far as this leader can tell.
-    fn unanswered(&self, node: u64) -> Duration {
+    pub(super) fn unanswered(&self, node: u64) -> Duration {
         self.since_this_leads(self.leader.roster.last_answer(node))
     }
 

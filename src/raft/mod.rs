@@ -37,6 +37,7 @@ mod machine;
 mod maintenance;
 mod members;
 mod node;
+mod notices;
 mod open;
 mod operations;
 mod options;

@@ -304,6 +304,7 @@ impl Node {
         let metrics = self.0.raft.metrics().borrow_watched().clone();
         let index = |id: Option<super::types::LogId>| id.map_or(0, |id| id.index);
         let state = self.0.wal.state(GROUP);
+        let heard = self.0.leader.heard();
         Status {
             node: NodeId(self.0.identity.node),
             cluster: self.0.identity.cluster,
@@ -314,7 +315,7 @@ impl Node {
                 _ => "learner",
             },
             term: metrics.current_term,
-            leader: metrics.current_leader.map(NodeId),
+            leader: heard.map(NodeId),
             last_log_index: state.last.map_or(0, |id| id.index),
             commit_index: index(metrics.local_committed),
             applied_index: self.0.replica.applied_index(),
@@ -323,7 +324,7 @@ impl Node {
             level: self.0.replica.store.read().level(),
             max_level: self.0.leader.roster.max_level(),
             clock_offset_ms: self.0.time.offset_ms(),
-            ready: self.0.maintenance.has_leader(metrics.current_leader.is_some())
+            ready: self.0.maintenance.has_leader(heard.is_some())
                 && self.0.replica.applied_index() + CLOSE_ENTRIES >= self.0.members.ledger.committed()
                 && !self.0.replica.diverged.load(Ordering::Relaxed)
                 && !self.0.closing.load(Ordering::Relaxed)

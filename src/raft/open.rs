@@ -157,6 +157,9 @@ async fn meet(
         max_level: options.max_level,
     };
     let lobby = Lobby::new(name, incarnation, claimed.directory.clone());
+    if let Some(identity) = claimed.known {
+        lobby.entered(identity.cluster);
+    }
     let desk = Arc::new(Desk::new(Arc::clone(&lobby)));
     let tasks = Tasks::new();
     if let Some(listener) = listener {
@@ -300,15 +303,9 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
         first_level,
         unseeded: watch::Sender::new(None),
     });
-    let leader = Arc::new(Leader {
-        raft: raft.clone(),
-        node,
-        batcher: Arc::clone(&batcher),
-        roster: roster.clone(),
-        alone: Arc::default(),
-        transferring: AtomicBool::new(false),
-    });
     let election = Duration::from_millis(options.raft.election_max_ms);
+    let leader = Leader::new(raft.clone(), node, Arc::clone(&batcher), roster.clone(), Arc::clone(&ledger));
+    let leader = Arc::new(leader.silent_after(election));
     let (of_reads, of_time) = (Arc::clone(&replica), Arc::clone(&time));
     let barrier = Barrier::new(Arc::clone(&leader), Arc::clone(&ledger), of_reads, of_time, election);
     let barrier = Arc::new(barrier);

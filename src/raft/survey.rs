@@ -1,5 +1,6 @@
 //! What is known of the cluster as a whole: the leader's view of the members, and this node's own place.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use openraft::async_runtime::WatchReceiver;
@@ -9,7 +10,7 @@ use super::affairs::matched;
 use super::checkpoints::{Checkpoint, Difference};
 use super::leader::Route;
 use super::members::Members;
-use super::peer::{self, Ask, Diverged, Report, Say, Survey, Surveyed, Surveyee};
+use super::peer::{self, Ask, Diverged, Purpose, Report, Say, Survey, Surveyed, Surveyee};
 use crate::model::{Level, NodeId};
 use crate::store::StateHash;
 
@@ -49,7 +50,7 @@ pub struct MemberStatus {
     pub is_voter: bool,
     /// Whether it is never to vote.
     pub is_learner_by_role: bool,
-    /// For how long it gave no sign of life; `None`: it never did, or who tells does not know.
+    /// For how long it has not answered; `None`: it never did, or the node that was asked does not lead.
     pub silent: Option<Duration>,
     /// Last entry that it has, as far as the leader knows.
     pub matched_index: Option<u64>,
@@ -61,6 +62,8 @@ pub struct MemberStatus {
     pub agreed_index: Option<u64>,
     /// Its state is not that of the others.
     pub has_diverged: bool,
+    /// Why the leader cannot reach it, or why it takes no entries.
+    pub trouble: Option<String>,
 }
 
 impl Members {
@@ -75,7 +78,9 @@ impl Members {
         let members = effective.nodes().map(|(id, member)| {
             let (id, is_own) = (*id, *id == own);
             let report = self.leader.roster.report(id).filter(|_| leads);
-            let silent = self.leader.roster.heard(id).map(|heard| heard.elapsed().as_millis() as u64);
+            // A node may send and yet not answer: what it takes is what counts.
+            let answered = self.leader.roster.last_answer(id);
+            let silent = answered.map(|at| at.elapsed().as_millis() as u64);
             Surveyee {
                 node: id,
                 name: member.advertise.clone(),
@@ -95,11 +100,40 @@ impl Members {
                 diverged: tally.is_wrong(id)
                     || self.leader.roster.rolled_back(id).is_some()
                     || is_own && self.replica.diverged.load(Ordering::Relaxed),
+                trouble: self.trouble(id).filter(|_| leads && !is_own),
             }
         });
         let members = members.collect();
         let commit_index = metrics.local_committed.as_ref().map_or(0, |id| id.index);
         Surveyed { leads, last_index, commit_index, members }
+    }
+
+    /// Why a member does not answer this leader, or takes no entries or snapshot from it; `None`: it does all that.
+    pub(super) fn trouble(&self, id: u64) -> Option<String> {
+        let (roster, is_present) = (&self.leader.roster, self.is_present(id));
+        let unheard =
+            || roster.trouble(id, Purpose::Heartbeats).unwrap_or_else(|| "no answer in time".into());
+        if self.may_answer(id) {
+            return None;
+        }
+        if !is_present {
+            return Some(unheard());
+        }
+        let lags = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            matched(&metrics, id) < metrics.last_log_index
+        };
+        // A stream that broke when nothing was left to be sent is no trouble.
+        let of = |purpose| roster.trouble(id, purpose).filter(|_| lags);
+        of(Purpose::Snapshots).map(|why| format!("snapshot: {why}")).or_else(|| of(Purpose::Entries))
+    }
+
+    /// Why members did not answer when this node last asked for their votes.
+    pub(super) fn vote_troubles(&self) -> BTreeSet<String> {
+        let Some(membership) = self.ledger.membership() else { return BTreeSet::new() };
+        let trouble = |id| self.leader.roster.trouble(id, Purpose::Votes).map(|why| format!("{id}: {why}"));
+        membership.voter_ids().filter_map(trouble).collect()
     }
 
     /// What this node says of itself with each answer to a heartbeat.
@@ -240,6 +274,7 @@ impl From<Surveyee> for MemberStatus {
             max_level: member.max_level.and_then(|level| u16::try_from(level).ok()).map(Level),
             agreed_index: member.compared,
             has_diverged: member.diverged,
+            trouble: member.trouble,
         }
     }
 }

@@ -52,7 +52,11 @@ impl Config {
         self.filter().map(|_| ())
     }
 
-    /// A lone level is meant for Kvorum; libraries then speak only of trouble. Directives are taken as they are.
+    /// A lone level is meant for Kvorum; libraries then speak only of trouble, and openraft only of errors: it warns of each
+    /// message that a dead member does not take, many times a second. Kvorum itself says once that a member is gone. Of what
+    /// openraft's functions return as an error it speaks as well (`openraft::raft`), even when a node stops in order: the
+    /// caller decides whether that is worth a line. h2 warns of connections that broke.
+    /// Directives are taken as they are.
     fn filter(&self) -> Result<EnvFilter, String> {
         filter_of(&self.level)
     }
@@ -68,7 +72,8 @@ fn filter_of(level: &str) -> Result<EnvFilter, String> {
         let level = tracing::Level::from_str(level).map_err(|_| {
                 "error, warn, info, debug, trace or off is wanted, or directives such as info,kvorum::raft=debug"
             })?;
-        format!("{},kvorum={level}", level.min(tracing::Level::WARN))
+        let of_libraries = level.min(tracing::Level::WARN);
+        format!("{of_libraries},h2=error,openraft=error,openraft::raft=off,kvorum={level}")
     };
     EnvFilter::try_new(directives).map_err(|error| error.to_string())
 }

@@ -222,6 +222,9 @@ pub(crate) struct Surveyee {
     /// Its state is not that of the others.
     #[prost(bool, tag = "10")]
     pub(crate) diverged: bool,
+    /// Why it cannot be reached, or takes no entries.
+    #[prost(string, optional, tag = "11")]
+    pub(crate) trouble: Option<String>,
 }
 
 /// The leader says that the receiver is not what the others take it for.

@@ -85,6 +85,7 @@ pub(crate) fn append(request: &AppendEntriesRequest<TypeConfig>, stamp_ms: Optio
         commit: request.leader_commit.as_ref().map(log_id),
         entries: entries.collect(),
         stamp_ms,
+        quorum_lost: false,
     }
 }
 

@@ -86,7 +86,8 @@ impl Desk {
     }
 
     fn member(&self) -> Result<&Reception, Refusal> {
-        self.reception.get().ok_or(Refusal::Forming)
+        let absent = if self.lobby.is_member() { Refusal::Starting } else { Refusal::Forming };
+        self.reception.get().ok_or(absent)
     }
 
     /// The reception, if a message with this envelope may pass.
@@ -405,6 +406,9 @@ fn note(barrier: &Barrier, append: &wire::Append) {
     }
     if let Some(stamp_ms) = append.stamp_ms {
         barrier.time.heard_leader(Timestamp(stamp_ms));
+    }
+    if append.entries.is_empty() {
+        barrier.leader.roster.set_quorum_lost(append.quorum_lost);
     }
     if let Some(commit) = &append.commit {
         barrier.ledger.heard_committed(commit.index);

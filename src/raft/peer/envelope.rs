@@ -62,13 +62,15 @@ pub(crate) enum Refusal {
     Level,
     #[error("the node is not a member of a cluster yet")]
     Forming,
+    #[error("the node is starting")]
+    Starting,
     #[error("the member has lost what it had acknowledged")]
     RolledBack,
 }
 
 impl Refusal {
     /// All, in the order of their codes.
-    const ALL: [Refusal; 11] = [
+    const ALL: [Refusal; 12] = [
         Refusal::Secret,
         Refusal::Malformed,
         Refusal::Cluster,
@@ -79,6 +81,7 @@ impl Refusal {
         Refusal::Copy,
         Refusal::Level,
         Refusal::Forming,
+        Refusal::Starting,
         Refusal::RolledBack,
     ];
 
@@ -95,6 +98,7 @@ impl Refusal {
             Refusal::Copy => "copy",
             Refusal::Level => "level",
             Refusal::Forming => "forming",
+            Refusal::Starting => "starting",
             Refusal::RolledBack => "rolled-back",
         }
     }

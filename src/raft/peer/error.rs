@@ -31,7 +31,7 @@ impl CallError {
         let mut cause: Option<&dyn std::error::Error> = Some(status);
         while let Some(error) = cause {
             if error.is::<ConnectError>() {
-                return CallError::Unsent(error.to_string());
+                return CallError::Unsent(root_cause(error).to_string());
             }
             cause = error.source();
         }
@@ -40,11 +40,19 @@ impl CallError {
     }
 }
 
+/// The innermost cause: those around it only say that something failed.
+fn root_cause(mut error: &dyn std::error::Error) -> &dyn std::error::Error {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
+}
+
 /// The status of a message that is not looked at.
 pub(crate) fn refused(refusal: Refusal) -> Status {
     let code = match refusal {
         Refusal::Secret => Code::Unauthenticated,
-        Refusal::Forming => Code::Unavailable,
+        Refusal::Forming | Refusal::Starting => Code::Unavailable,
         _ => Code::FailedPrecondition,
     };
     let mut status = Status::new(code, refusal.to_string());

@@ -8,6 +8,7 @@
 //! Messages are ours (`wire`), not openraft's structs: what travels is a format that a newer version must still understand.
 
 mod affairs;
+mod attempts;
 mod commits;
 mod conversation;
 mod convert;
@@ -25,6 +26,7 @@ mod tls;
 mod window;
 mod wire;
 
+pub(super) use attempts::Purpose;
 pub(super) use convert::{checkpoint, from_checkpoint, vote as wire_vote};
 pub(super) use desk::{Desk, Reception};
 pub(super) use envelope::{Guard, Me, Refusal};

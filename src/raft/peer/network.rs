@@ -1,8 +1,13 @@
 //! openraft's way to other members.
+//!
+//! A failure that comes at once must not be answered by a try at once. openraft's own back-off is inside the stream of
+//! requests, which is not asked for anything while no connection is made; so each way waits here, in [`Attempts`], and
+//! openraft's is zero. The wait is a part of the stream of answers, which openraft drops when it wants nothing more.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
@@ -16,8 +21,9 @@ use openraft::raft::{
 };
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
+use super::attempts::{Attempts, Purpose};
 use super::envelope::Refusal;
 use super::error::CallError;
 use super::roster::{Roster, Way};
@@ -36,8 +42,11 @@ const UNACKNOWLEDGED_BYTES: u32 = 32 << 20;
 /// Bytes of a snapshot that travel in one message.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// How long an unreachable member is left alone, at first and at most.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+/// A member that was heard in this time can be sent a snapshot.
+const HEARD: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a member is heard that is to get a snapshot.
+const LISTENING: Duration = Duration::from_millis(200);
 
 /// Makes connections to members.
 pub(crate) struct Peers {
@@ -46,18 +55,10 @@ pub(crate) struct Peers {
     pub(crate) snapshots: Snapshots,
 }
 
-/// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    Entries,
-    Heartbeats,
-}
-
 /// A connection to one member.
 pub(crate) struct Peer {
     id: u64,
     purpose: Purpose,
-    way: Option<Way>,
     roster: Roster,
     time: Arc<ClusterTime>,
     snapshots: Snapshots,
@@ -65,8 +66,10 @@ pub(crate) struct Peer {
 
 impl Peers {
     fn peer(&self, id: u64, member: &Member, purpose: Purpose) -> Peer {
-        let (way, time) = (self.roster.way_to(id, member), Arc::clone(&self.time));
-        Peer { id, purpose, way, roster: self.roster.clone(), time, snapshots: self.snapshots.clone() }
+        // The way is looked up at each try: the member may get another address while this node leads.
+        self.roster.note_member(id, member);
+        let (roster, time, snapshots) = (self.roster.clone(), Arc::clone(&self.time), self.snapshots.clone());
+        Peer { id, purpose, roster, time, snapshots }
     }
 }
 
@@ -79,6 +82,10 @@ impl RaftNetworkFactory<TypeConfig> for Peers {
 
     async fn new_heartbeat_client(&mut self, id: u64, member: &Member) -> Peer {
         self.peer(id, member, Purpose::Heartbeats)
+    }
+
+    async fn new_snapshot_client(&mut self, id: u64, member: &Member) -> Peer {
+        self.peer(id, member, Purpose::Snapshots)
     }
 }
 
@@ -106,17 +113,20 @@ impl Judge {
     }
 
     /// The member does not have the entry at `index`.
-    fn check(&self, index: u64) -> Result<(), RPCError<TypeConfig>> {
+    fn check(&self, index: u64) -> Result<(), CallError> {
+        let is_known = self.roster.rolled_back(self.id).is_some();
         match self.roster.lacks(self.id, self.term.load(Ordering::Relaxed), index) {
             None => Ok(()),
             Some(acknowledged) => {
-                tracing::error!(
-                    member = self.id,
-                    acknowledged,
-                    "a member has lost entries that it had acknowledged: its data directory was rolled back. It is refused: \
-                     empty its directory, then it joins as a new member"
-                );
-                Err(failed(CallError::Refused(Refusal::RolledBack)))
+                if !is_known {
+                    tracing::error!(
+                        member = self.id,
+                        acknowledged,
+                        "a member has lost entries that it had acknowledged: its data directory was rolled back. It is \
+                         refused: empty its directory, then it joins as a new member"
+                    );
+                }
+                Err(CallError::Refused(Refusal::RolledBack))
             }
         }
     }
@@ -127,14 +137,33 @@ impl Peer {
         Judge { roster: self.roster.clone(), id: self.id, term: AtomicU64::new(term) }
     }
 
-    fn way(&self) -> Result<&Way, Unreachable<TypeConfig>> {
-        let unknown =
-            || Unreachable::new(&AnyError::error(format!("no address is known of member {}", self.id)));
-        self.way.as_ref().ok_or_else(unknown)
+    fn way(&self) -> Result<Way, CallError> {
+        self.roster.way(self.id).ok_or_else(|| CallError::Unsent("no address is known".into()))
     }
 
-    async fn ask(&self, ask: Ask, patience: Duration) -> Result<Say, RPCError<TypeConfig>> {
-        self.way()?.call(ask, patience).await.map_err(failed)
+    fn attempts(&self) -> Arc<Attempts> {
+        self.roster.attempts(self.id, self.purpose)
+    }
+
+    async fn ask(&self, ask: Ask, patience: Duration) -> Result<Say, CallError> {
+        self.way()?.call(ask, patience).await
+    }
+
+    /// Sends a heartbeat, unless the one before failed just now.
+    async fn beat(&self, ask: Ask, patience: Duration) -> Result<Say, CallError> {
+        let attempts = self.attempts();
+        if !attempts.is_ready() {
+            return Err(CallError::Unsent("it could not be reached a moment ago".into()));
+        }
+        let mut beat = Beat { attempts, is_answered: false };
+        let said = self.ask(ask, patience).await;
+        beat.is_answered = !matches!(said, Err(CallError::Lost(_)));
+        match &said {
+            Ok(_) => beat.attempts.succeeded(),
+            Err(CallError::Lost(_)) => {}
+            Err(error) => beat.attempts.failed(error),
+        }
+        said
     }
 
     async fn ballot(
@@ -142,13 +171,103 @@ impl Peer {
         ask: Ask,
         option: &RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.ask(ask, option.hard_ttl()).await? {
+        // Only the reason counts: elections have a pace of their own.
+        let attempts = self.roster.attempts(self.id, Purpose::Votes);
+        match self.ask(ask, option.hard_ttl()).await.inspect_err(|e| attempts.failed(e)).map_err(failed)? {
             Say::Verdict(verdict) => {
+                attempts.succeeded();
                 self.time.heard(self.id, clocks(verdict.clocks));
                 Ok(convert::vote_response(verdict))
             }
             _ => Err(nonsense()),
         }
+    }
+
+    /// Opens a stream of entries. An end that openraft did not ask for counts as a failed try.
+    async fn open<S>(&self, input: S, attempts: &Arc<Attempts>) -> Result<Results, CallError>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        let way = self.way()?;
+        if self.roster.rolled_back(self.id).is_some() {
+            return Err(CallError::Refused(Refusal::RolledBack));
+        }
+        let progress = Arc::new(Progress::default());
+        let (sending, ending) = (Arc::clone(&progress), Arc::clone(&progress));
+        let input = input.chain(stream::poll_fn(move |_| {
+            ending.has_ended.store(true, Ordering::Relaxed);
+            Poll::Ready(None)
+        }));
+        let (window, time) = (Window::new(UNACKNOWLEDGED_BYTES), Arc::clone(&self.time));
+        let (sent, peer) = (window.clone(), Arc::new(self.judge(0)));
+        let judge = Arc::clone(&peer);
+        let appends = commits::with_entries(input, Arc::clone(way.link().commit_wanted()));
+        let appends = appends.then(move |request| {
+            judge.term.store(request.vote.leader_id.term, Ordering::Relaxed);
+            sending.unanswered.fetch_add(1, Ordering::Relaxed);
+            let append = convert::append(&request, time.stamp().map(|at| at.0));
+            let sent = sent.clone();
+            async move {
+                sent.send(prost::Message::encoded_len(&append)).await;
+                append
+            }
+        });
+        let answers = way.link().append(&way.envelope, appends).await?;
+        let (answered, failing, ended) = (Arc::clone(&progress), Arc::clone(attempts), Arc::clone(attempts));
+        let results = answers.map(move |answer| {
+            window.answered();
+            let result = answer.map_err(|status| CallError::of(&status)).and_then(|appended| {
+                let result = convert::append_result(&appended);
+                match &result {
+                    Ok(matching) => peer.acknowledged(matching.as_ref().map_or(0, |id| id.index)),
+                    Err(StreamAppendError::Conflict(conflict)) => peer.check(conflict.index)?,
+                    Err(StreamAppendError::HigherVote(_)) => {}
+                }
+                Ok(result)
+            });
+            match &result {
+                Ok(_) if answered.is_first() => failing.succeeded(),
+                Ok(_) => {}
+                Err(error) => failing.failed(error),
+            }
+            answered.unanswered.fetch_sub(1, Ordering::Relaxed);
+            result.map_err(failed)
+        });
+        let end = stream::poll_fn(move |_| {
+            if !progress.is_complete() {
+                ended.failed(&CallError::Lost("the member ended the stream of entries".into()));
+            }
+            Poll::Ready(None)
+        });
+        Ok(results.chain(end).boxed())
+    }
+
+    /// Returns once a member is there to take a snapshot, and the last one that failed was long enough ago.
+    async fn can_take_a_snapshot(&self) {
+        self.attempts().ready().await;
+        while self.roster.last_answer(self.id).is_none_or(|at| at.elapsed() > HEARD) {
+            sleep(LISTENING).await;
+        }
+    }
+
+    async fn send_snapshot(
+        &self,
+        vote: &Vote,
+        sending: Sending,
+        patience: Duration,
+    ) -> Result<wire::Installed, CallError> {
+        let (way, bytes) = (self.way()?, sending.bytes());
+        tracing::info!(to = self.id, bytes, "sending a snapshot");
+        // Where reading fails the stream ends early, and the receiver does not take what is too short.
+        let pieces = Peer::pieces(vote, sending).take_while(|piece| {
+            if let Err(error) = piece {
+                tracing::warn!(%error, "a snapshot that is being sent cannot be read");
+            }
+            std::future::ready(piece.is_ok())
+        });
+        let installing = way.link().install(&way.envelope, pieces.filter_map(|piece| async { piece.ok() }));
+        let installed = tokio::time::timeout(patience, installing).await;
+        installed.unwrap_or_else(|_| Err(CallError::Lost("too late".into())))
     }
 
     /// The pieces of a snapshot, read as they are asked for.
@@ -187,13 +306,13 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let stamp_ms = self.time.stamp().map(|at| at.0);
-        let append = convert::append(&request, stamp_ms);
+        let quorum_lost = self.roster.quorum_lost();
+        let append = wire::Append { quorum_lost, ..convert::append(&request, stamp_ms) };
         let (term, known) =
             (request.vote.leader_id.term, request.prev_log_id.as_ref().map_or(0, |id| id.index));
         let sent = Instant::now();
-        let Say::Appended(appended) = self.ask(Ask::Append(append), option.hard_ttl()).await? else {
-            return Err(nonsense());
-        };
+        let said = self.beat(Ask::Append(append), option.hard_ttl()).await.map_err(failed)?;
+        let Say::Appended(appended) = said else { return Err(nonsense()) };
         self.roster.answered(self.id, appended.report.clone().unwrap_or_default());
         if let Some(said) = appended.clocks {
             self.time.heard(self.id, clocks(said));
@@ -202,7 +321,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             Err(StreamAppendError::HigherVote(vote)) => AppendEntriesResponse::HigherVote(vote),
             // A heartbeat names the last entry that the member has acknowledged.
             Err(StreamAppendError::Conflict(_)) => {
-                self.judge(term).check(known)?;
+                self.judge(term).check(known).map_err(failed)?;
                 AppendEntriesResponse::Conflict
             }
             Ok(matching) if appended.partial => AppendEntriesResponse::PartialSuccess(matching),
@@ -230,37 +349,17 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         if self.purpose == Purpose::Heartbeats {
             return stream_append_sequential(self, input, option);
         }
+        let peer: &'s Peer = self;
         Box::pin(async move {
-            let way = self.way()?;
-            if self.roster.rolled_back(self.id).is_some() {
-                return Err(failed(CallError::Refused(Refusal::RolledBack)));
-            }
-            let (window, time) = (Window::new(UNACKNOWLEDGED_BYTES), Arc::clone(&self.time));
-            let (sent, peer) = (window.clone(), Arc::new(self.judge(0)));
-            let judge = Arc::clone(&peer);
-            let appends = commits::with_entries(input, Arc::clone(way.link().commit_wanted()));
-            let appends = appends.then(move |request| {
-                judge.term.store(request.vote.leader_id.term, Ordering::Relaxed);
-                let append = convert::append(&request, time.stamp().map(|at| at.0));
-                let sent = sent.clone();
-                async move {
-                    sent.send(prost::Message::encoded_len(&append)).await;
-                    append
-                }
-            });
-            let answers = way.link().append(&way.envelope, appends).await.map_err(failed)?;
-            let results = answers.map(move |answer| {
-                window.answered();
-                let appended = answer.map_err(|status| failed(CallError::Lost(status.message().into())))?;
-                let result = convert::append_result(&appended);
-                match &result {
-                    Ok(matching) => peer.acknowledged(matching.as_ref().map_or(0, |id| id.index)),
-                    Err(StreamAppendError::Conflict(conflict)) => peer.check(conflict.index)?,
-                    Err(StreamAppendError::HigherVote(_)) => {}
-                }
-                Ok(result)
-            });
-            Ok(results.boxed())
+            let results = async move {
+                let attempts = peer.attempts();
+                attempts.ready().await;
+                peer.open(input, &attempts).await.unwrap_or_else(|error| {
+                    attempts.failed(&error);
+                    stream::iter([Err(failed(error))]).boxed()
+                })
+            };
+            Ok(stream::once(results).flatten().boxed())
         })
     }
 
@@ -287,31 +386,34 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let way = self.way()?;
         let unreadable = |error: String| {
             StreamingError::Network(NetworkError::new(&AnyError::error(format!(
                 "reading a snapshot: {error}"
             ))))
         };
+        tokio::pin!(cancel);
+        tokio::select! {
+            () = self.can_take_a_snapshot() => {}
+            closed = &mut cancel => return Err(StreamingError::Closed(closed)),
+        }
         let sending = self.snapshots.send(&snapshot.snapshot).await.map_err(unreadable)?;
         let bytes = sending.bytes();
-        tracing::info!(to = self.id, bytes, "sending a snapshot");
-        // Where reading fails the stream ends early, and the receiver does not take what is too short.
-        let pieces = Peer::pieces(&vote, sending).take_while(|piece| {
-            if let Err(error) = piece {
-                tracing::warn!(%error, "a snapshot that is being sent cannot be read");
-            }
-            std::future::ready(piece.is_ok())
-        });
-        let installing = way.link().install(&way.envelope, pieces.filter_map(|piece| async { piece.ok() }));
         let installed = tokio::select! {
-            installed = tokio::time::timeout(option.hard_ttl(), installing) => installed,
-            closed = cancel => return Err(StreamingError::Closed(closed)),
+            installed = self.send_snapshot(&vote, sending, option.hard_ttl()) => installed,
+            closed = &mut cancel => return Err(StreamingError::Closed(closed)),
         };
-        let installed = installed.map_err(|_| failed(CallError::Lost("too late".into())));
-        let installed = installed.and_then(|installed| installed.map_err(failed))?;
-        tracing::info!(to = self.id, bytes, "a snapshot was installed");
-        Ok(SnapshotResponse::new(convert::from_vote(installed.vote)))
+        match installed {
+            Ok(installed) => {
+                self.attempts().succeeded();
+                tracing::info!(to = self.id, bytes, "a snapshot was installed");
+                Ok(SnapshotResponse::new(convert::from_vote(installed.vote)))
+            }
+            Err(error) => {
+                self.attempts().failed(&error);
+                tracing::warn!(to = self.id, bytes, %error, "a snapshot was not installed");
+                Err(failed(error).into())
+            }
+        }
     }
 
     async fn transfer_leader(
@@ -319,15 +421,55 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        match self.ask(Ask::Transfer(convert::transfer(&request)), option.hard_ttl()).await? {
+        let transfer = Ask::Transfer(convert::transfer(&request));
+        match self.ask(transfer, option.hard_ttl()).await.map_err(failed)? {
             Say::Transferred(answer) => Ok(convert::transfer_response(answer, &request)),
             _ => Err(nonsense()),
         }
     }
 
+    /// None: every way waits by itself.
     fn backoff(&self) -> Option<Backoff> {
-        let (first, most) = BACKOFF;
-        Some(Backoff::new(std::iter::successors(Some(first), move |last| Some((*last * 2).min(most)))))
+        Some(Backoff::new(std::iter::repeat(Duration::ZERO)))
+    }
+}
+
+/// The answers to a stream of entries, as openraft takes them.
+type Results = BoxStream<'static, Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>>;
+
+/// A heartbeat under way. openraft drops it when no answer comes in time.
+struct Beat {
+    attempts: Arc<Attempts>,
+    is_answered: bool,
+}
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.attempts.unanswered(&CallError::Lost("too late".into()));
+        }
+    }
+}
+
+/// How far a stream of entries has come.
+#[derive(Default)]
+struct Progress {
+    /// openraft has nothing more to send on it.
+    has_ended: AtomicBool,
+    /// Requests that were sent and not answered.
+    unanswered: AtomicU64,
+    has_begun: AtomicBool,
+}
+
+impl Progress {
+    /// Whether no answer came before this one.
+    fn is_first(&self) -> bool {
+        !self.has_begun.load(Ordering::Relaxed) && !self.has_begun.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether all that was to be sent was answered.
+    fn is_complete(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed) && self.unanswered.load(Ordering::Relaxed) == 0
     }
 }
 

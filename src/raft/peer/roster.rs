@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::attempts::{Attempts, Purpose};
 use super::envelope::{Guard, Me};
 use super::error::CallError;
 use super::link::Link;
@@ -37,6 +38,10 @@ struct Inner {
     followed: Mutex<BTreeMap<u64, (u64, Instant)>>,
     /// Up to where each member has acknowledged the log to this node as leader, and in which term.
     acknowledged: Mutex<BTreeMap<u64, Acknowledged>>,
+    /// The leader, this node or another one, has lost its quorum.
+    quorum_lost: AtomicBool,
+    /// How tries to reach each member went.
+    attempts: Mutex<BTreeMap<(u64, Purpose), Arc<Attempts>>>,
 }
 
 /// What a member acknowledged in a term. What it did in another term says nothing: a leader of a term between may have
@@ -50,6 +55,8 @@ struct Acknowledged {
 
 struct Known {
     member: Member,
+    /// Where it was found, if not at the address in its record.
+    found: Option<String>,
     /// `None`: its address makes no sense.
     link: Option<Link>,
 }
@@ -92,7 +99,7 @@ impl Roster {
         (secret, transport): (Arc<Secret>, Option<Arc<dyn Transport>>),
         guard: Arc<Guard>,
     ) -> Roster {
-        let (members, answers, followed, acknowledged) = Default::default();
+        let (members, answers, followed, acknowledged, attempts) = Default::default();
         Roster(Arc::new(Inner {
             me,
             max_level,
@@ -104,7 +111,19 @@ impl Roster {
             answers,
             followed,
             acknowledged,
+            quorum_lost: AtomicBool::new(false),
+            attempts,
         }))
+    }
+
+    /// Notes whether the leader has lost its quorum: this node as leader finds out, and tells it with each heartbeat.
+    pub(crate) fn set_quorum_lost(&self, is_lost: bool) {
+        self.0.quorum_lost.store(is_lost, Ordering::Relaxed);
+    }
+
+    /// Whether the leader has lost its quorum.
+    pub(crate) fn quorum_lost(&self) -> bool {
+        self.0.quorum_lost.load(Ordering::Relaxed)
     }
 
     /// Who this node is.
@@ -215,6 +234,7 @@ impl Roster {
         members.retain(|id, _| membership.get_node(id).is_some());
         self.0.answers.lock().retain(|id, _| membership.get_node(id).is_some());
         self.0.followed.lock().retain(|id, _| membership.get_node(id).is_some());
+        self.0.attempts.lock().retain(|(id, _), _| membership.get_node(id).is_some());
         for (id, member) in membership.nodes() {
             self.note(&mut members, *id, member);
         }
@@ -227,15 +247,48 @@ impl Roster {
         let link = self.link_to(&member.advertise);
         let link =
             link.inspect_err(|error| tracing::warn!(node = id, %error, "a member has no address")).ok();
-        members.insert(id, Known { member: member.clone(), link });
+        members.insert(id, Known { member: member.clone(), found: None, link });
+        // What failed at the former address says nothing of this one.
+        self.0.attempts.lock().retain(|(of, _), _| *of != id);
+    }
+
+    /// The member with this data directory, if it is known at another address than `address`.
+    pub(crate) fn moved(&self, incarnation: u128, address: &str) -> Option<u64> {
+        let members = self.0.members.lock();
+        let (id, known) = members.iter().find(|(_, known)| known.member.incarnation == incarnation)?;
+        let at = known.found.as_deref().unwrap_or(&known.member.advertise);
+        (*id != self.0.me.node && at != address).then_some(*id)
+    }
+
+    /// A member was found at `address`. It is reached there until its record is replaced.
+    pub(crate) fn found(&self, id: u64, address: &str) {
+        let Ok(link) = self.link_to(address) else { return };
+        if let Some(known) = self.0.members.lock().get_mut(&id) {
+            (known.found, known.link) = (Some(address.to_owned()), Some(link));
+        }
+        self.0.attempts.lock().retain(|(of, _), _| *of != id);
+    }
+
+    /// Takes note of one member.
+    pub(crate) fn note_member(&self, id: u64, member: &Member) {
+        self.note(&mut self.0.members.lock(), id, member);
     }
 
     /// The way to a member, which is as `member` says.
     pub(crate) fn way_to(&self, id: u64, member: &Member) -> Option<Way> {
-        let mut members = self.0.members.lock();
-        self.note(&mut members, id, member);
-        drop(members);
+        self.note_member(id, member);
         self.way(id)
+    }
+
+    /// How tries to reach a member for a purpose went.
+    pub(super) fn attempts(&self, id: u64, purpose: Purpose) -> Arc<Attempts> {
+        let mut attempts = self.0.attempts.lock();
+        Arc::clone(attempts.entry((id, purpose)).or_insert_with(|| Arc::new(Attempts::new(purpose))))
+    }
+
+    /// Why the last try to reach a member for a purpose failed, if it did.
+    pub(crate) fn trouble(&self, id: u64, purpose: Purpose) -> Option<String> {
+        self.0.attempts.lock().get(&(id, purpose))?.reason()
     }
 
     /// A member has a reader who waits for what is committed here.

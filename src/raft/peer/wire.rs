@@ -101,6 +101,9 @@ pub(crate) struct Append {
     /// Cluster time at the leader, in unix milliseconds.
     #[prost(uint64, optional, tag = "5")]
     pub(crate) stamp_ms: Option<u64>,
+    /// Too few voters answer the leader: it can decide nothing.
+    #[prost(bool, tag = "6")]
+    pub(crate) quorum_lost: bool,
 }
 
 /// The answer to an [`Append`]: the last entry that is stored and agrees, or why not.
