@@ -23,6 +23,7 @@ mod roster;
 mod secret;
 mod server;
 mod tls;
+mod unproven;
 mod window;
 mod wire;
 

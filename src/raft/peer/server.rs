@@ -12,15 +12,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::stream::BoxStream;
-use futures_util::{FutureExt, Stream};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use prost::Message;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Duration, sleep};
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::metadata::MetadataMap;
 use tonic::server::{ClientStreamingService, Grpc, StreamingService, UnaryService};
-use tonic::transport::server::{Connected, TcpIncoming};
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 
@@ -29,8 +29,12 @@ use super::envelope::Refusal;
 use super::error::refused;
 use super::link::{APPEND, CALL, CONVERSE, ENVELOPE, INSTALL, MAX_MESSAGE_BYTES, SECRET, SIGN_OF_LIFE};
 use super::secret::Secret;
+use super::unproven::{Admission, Proof};
 use super::wire::{self, Envelope};
 use crate::raft::transport::{Connection, Transport};
+
+/// How long nothing is accepted after it failed: without files to open it fails again at once.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Bytes that may be under way on a stream before they were taken.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -49,14 +53,8 @@ pub(crate) struct Listener {
 
 /// Connections that are taken.
 enum Incoming {
-    Tcp(TcpIncoming),
+    Tcp(TcpListener),
     Other(BoxStream<'static, io::Result<Connection>>),
-}
-
-impl Connected for Connection {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
 }
 
 impl Listener {
@@ -74,8 +72,7 @@ impl Listener {
         }
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let incoming = Incoming::Tcp(TcpIncoming::from(listener).with_nodelay(Some(true)));
-        Ok(Listener { incoming, address })
+        Ok(Listener { incoming: Incoming::Tcp(listener), address })
     }
 
     /// Where it listens.
@@ -87,7 +84,7 @@ impl Listener {
     pub(crate) async fn serve(self, desk: Arc<Desk>, secret: Arc<Secret>, stopped: impl Future<Output = ()>) {
         let peer = Peer { desk, secret };
         let serving = match self.incoming {
-            Incoming::Tcp(incoming) => serve_on(peer, incoming).boxed(),
+            Incoming::Tcp(listener) => serve_on(peer, accept(listener)).boxed(),
             Incoming::Other(incoming) => serve_on(peer, incoming).boxed(),
         };
         tokio::select! {
@@ -101,11 +98,33 @@ impl Listener {
     }
 }
 
+/// Connections as they come. Where one cannot be accepted, as for want of files, the next is waited for.
+pub(super) fn accept(listener: TcpListener) -> BoxStream<'static, io::Result<TcpStream>> {
+    let accepted = stream::unfold(listener, |listener| async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    // Without it messages are only slower.
+                    let _ = stream.set_nodelay(true);
+                    return Some((Ok(stream), listener));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a connection of a peer could not be accepted");
+                    sleep(AFTER_FAILURE).await;
+                }
+            }
+        }
+    });
+    accepted.boxed()
+}
+
 async fn serve_on<I, IO>(peer: Peer, incoming: I) -> Result<(), tonic::transport::Error>
 where
     I: Stream<Item = io::Result<IO>>,
-    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let admission = Admission::default();
+    let incoming = incoming.map(move |accepted| accepted.map(|io| admission.hold(io)));
     tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -126,7 +145,7 @@ struct Peer {
 
 impl Peer {
     /// The envelope, if the sender knows the secret.
-    fn open(&self, headers: &http::HeaderMap) -> Result<Envelope, Status> {
+    fn open(&self, headers: &http::HeaderMap, proof: Option<&Proof>) -> Result<Envelope, Status> {
         let mut picked = http::HeaderMap::new();
         for name in [SECRET, ENVELOPE] {
             if let Some(value) = headers.get(name) {
@@ -137,6 +156,9 @@ impl Peer {
         let given = metadata.get_bin(SECRET).and_then(|secret| secret.to_bytes().ok());
         if !self.secret.accepts(given.as_deref()) {
             return Err(self.refuse(Refusal::Secret));
+        }
+        if proof.is_some_and(|proof| !proof.prove()) {
+            return Err(Status::resource_exhausted("too many connections of peers"));
         }
         let envelope = metadata.get_bin(ENVELOPE).and_then(|envelope| envelope.to_bytes().ok());
         let envelope = envelope.and_then(|bytes| Envelope::decode(bytes).ok());
@@ -233,7 +255,8 @@ impl Service<http::Request<Body>> for Peer {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let opened = self.open(request.headers()).map(|envelope| Opened { peer: self.clone(), envelope });
+        let opened = self.open(request.headers(), request.extensions().get::<Proof>());
+        let opened = opened.map(|envelope| Opened { peer: self.clone(), envelope });
         Box::pin(async move {
             let opened = match opened {
                 Ok(opened) => opened,
