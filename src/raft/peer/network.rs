@@ -26,6 +26,7 @@ use super::wire::{self, Ask, Say};
 use super::{commits, convert};
 use crate::model::Timestamp;
 use crate::raft::cluster_time::{Clocks, ClusterTime};
+use crate::raft::ledger::Ledger;
 use crate::raft::snapshot::Sending;
 use crate::raft::snapshots::{SnapshotFile, Snapshots};
 use crate::raft::types::{Member, TypeConfig, Vote};
@@ -43,6 +44,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 pub(crate) struct Peers {
     pub(crate) roster: Roster,
     pub(crate) time: Arc<ClusterTime>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) snapshots: Snapshots,
 }
 
@@ -60,13 +62,15 @@ pub(crate) struct Peer {
     way: Option<Way>,
     roster: Roster,
     time: Arc<ClusterTime>,
+    ledger: Arc<Ledger>,
     snapshots: Snapshots,
 }
 
 impl Peers {
     fn peer(&self, id: u64, member: &Member, purpose: Purpose) -> Peer {
         let (way, time) = (self.roster.way_to(id, member), Arc::clone(&self.time));
-        Peer { id, purpose, way, roster: self.roster.clone(), time, snapshots: self.snapshots.clone() }
+        let (ledger, snapshots) = (Arc::clone(&self.ledger), self.snapshots.clone());
+        Peer { id, purpose, way, roster: self.roster.clone(), time, ledger, snapshots }
     }
 }
 
@@ -187,7 +191,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let stamp_ms = self.time.stamp().map(|at| at.0);
-        let append = convert::append(&request, stamp_ms);
+        let append = convert::append(&request, stamp_ms, &self.ledger);
         let (term, known) =
             (request.vote.leader_id.term, request.prev_log_id.as_ref().map_or(0, |id| id.index));
         let sent = Instant::now();
@@ -237,11 +241,11 @@ impl RaftNetworkV2<TypeConfig> for Peer {
             }
             let (window, time) = (Window::new(UNACKNOWLEDGED_BYTES), Arc::clone(&self.time));
             let (sent, peer) = (window.clone(), Arc::new(self.judge(0)));
-            let judge = Arc::clone(&peer);
+            let (judge, ledger) = (Arc::clone(&peer), Arc::clone(&self.ledger));
             let appends = commits::with_entries(input, Arc::clone(way.link().commit_wanted()));
             let appends = appends.then(move |request| {
                 judge.term.store(request.vote.leader_id.term, Ordering::Relaxed);
-                let append = convert::append(&request, time.stamp().map(|at| at.0));
+                let append = convert::append(&request, time.stamp().map(|at| at.0), &ledger);
                 let sent = sent.clone();
                 async move {
                     sent.send(prost::Message::encoded_len(&append)).await;
