@@ -26,7 +26,7 @@ use crate::config::{Config, memory_limit_bytes};
 use crate::disk::{Disk, Real, SocketName, listen_at};
 use crate::history::History;
 use crate::http::{Gate, Local, Server};
-use crate::raft::{ADMIN_SOCKET, Failure, Node, OpenError, Options};
+use crate::raft::{ADMIN_SOCKET, Failure, Node, OpenError, Options, Yielding};
 use crate::service::{Kv, Past};
 use crate::shutdown::{Signals, Tasks};
 
@@ -256,6 +256,7 @@ fn open(config: &Config, raft: &Handle, disk: &Arc<dyn Disk>) -> JoinHandle<Resu
         restore_from: config.restore_from.clone(),
         clock: Arc::new(SystemClock),
         disk: Arc::clone(disk),
+        turns: Arc::new(Yielding),
     }))
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use kvorum::clock::SystemClock;
 use kvorum::disk::Faulty;
 use kvorum::model::{Answer, Command, Condition, Expiry, Key, Query, Settings, Transaction};
-use kvorum::raft::{Config, Consistency, Node, OpenError, Options, PeerConfig, SnapshotConfig};
+use kvorum::raft::{Config, Consistency, Node, OpenError, Options, PeerConfig, SnapshotConfig, Yielding};
 use kvorum::wal;
 use tokio::time::Instant;
 
@@ -38,6 +38,7 @@ fn options(disk: &Faulty) -> Options {
         state_hash_every: 4_096,
         clock: Arc::new(SystemClock),
         disk: Arc::new(disk.clone()),
+        turns: Arc::new(Yielding),
     }
 }
 

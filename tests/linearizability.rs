@@ -12,6 +12,7 @@
 //! | `simulated`, `planted` | histories of an invented store that keeps to the rules, or breaks one |
 //! | `exhaustive` | the checker against a search without any cleverness |
 //! | `client`, `nemesis`, `live` | three real nodes under a dozen clients, killed and stopped meanwhile |
+//! | `hops` | clients that read at one node after the other, under large batches |
 //!
 //! `LINEARIZABILITY_SECONDS=300 cargo test --test linearizability live -- --nocapture` looks longer at the real nodes,
 //! under more kinds of faults (`LINEARIZABILITY_SEED` for others); `LINEARIZABILITY_DUMP=/tmp` writes every history there.
@@ -26,6 +27,7 @@ mod linearizability {
     mod client;
     mod exhaustive;
     mod history;
+    mod hops;
     mod live;
     mod model;
     mod nemesis;

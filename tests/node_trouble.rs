@@ -12,7 +12,7 @@ use std::time::Duration;
 use kvorum::clock::{Clock, ManualClock};
 use kvorum::disk::{Disk, Faulty};
 use kvorum::model::{Answer, Command, Condition, Expiry, Key, Query, Settings, Timestamp, Transaction, Ttl};
-use kvorum::raft::{Config, Consistency, Node, Options, PeerConfig, SnapshotConfig, WriteError};
+use kvorum::raft::{Config, Consistency, Node, Options, PeerConfig, SnapshotConfig, WriteError, Yielding};
 use kvorum::wal;
 use kvorum::wal::Durability;
 use parking_lot::Mutex;
@@ -36,6 +36,7 @@ fn options(disk: &Faulty, clock: Arc<dyn Clock>, durability: Durability) -> Opti
         state_hash_every: 4_096,
         clock,
         disk: Arc::new(disk.clone()),
+        turns: Arc::new(Yielding),
     }
 }
 

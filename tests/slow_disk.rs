@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use kvorum::clock::SystemClock;
 use kvorum::disk::Faulty;
 use kvorum::model::{Command, Condition, Expiry, Key, Level, Settings, Transaction};
-use kvorum::raft::{Config, Node, Options, PeerConfig, SnapshotConfig};
+use kvorum::raft::{Config, Node, Options, PeerConfig, SnapshotConfig, Yielding};
 use kvorum::wal;
 use tokio::time::{Instant, interval, timeout};
 
@@ -107,6 +107,7 @@ fn options(disk: &Faulty, peer: SocketAddr, peers: &[SocketAddr], after: Option<
         state_hash_every: 4_096,
         clock: Arc::new(SystemClock),
         disk: Arc::new(disk.clone()),
+        turns: Arc::new(Yielding),
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use kvorum::clock::SystemClock;
 use kvorum::disk::{Disk, Faulty, File, Lock, LockError, Space};
 use kvorum::model::{Answer, Command, Condition, Expiry, Key, Query, Settings, Transaction};
-use kvorum::raft::{Config, Consistency, Node, Options, PeerConfig, SnapshotConfig, WriteError};
+use kvorum::raft::{Config, Consistency, Node, Options, PeerConfig, SnapshotConfig, WriteError, Yielding};
 use kvorum::wal;
 use parking_lot::{Condvar, Mutex};
 use tokio::time::Instant;
@@ -130,6 +130,7 @@ fn options(disk: &GatedDisk) -> Options {
         state_hash_every: 4_096,
         clock: Arc::new(SystemClock),
         disk: Arc::new(disk.clone()),
+        turns: Arc::new(Yielding),
     }
 }
 

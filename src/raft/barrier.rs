@@ -1,9 +1,26 @@
 //! The barrier of linearizable reads.
 //!
 //! ```text
-//!  read --join--> round: index = what the leader has applied; a quorum says that it still leads --pass--> wait until
-//!                 applied here --> read the store
+//!  read --join--> round: index = what anybody may have seen; a quorum says that this is still the leader --pass--> wait
+//!                 until applied here --> read the store
 //! ```
+//!
+//! A read must see everything that an earlier answer of any node has shown. Say an earlier answer showed something of entry
+//! N, and this node leads in term T when the read asks it, and has applied an entry of T. Then N is at most the index of the
+//! pass, which is the higher of
+//!
+//! * the entry that this node applies at the moment, or has applied last ([`Replica::begun_index`]): a reader here may have
+//!   seen a part of it, before it counts as applied;
+//! * the highest commit that this node knows of ([`Ledger::committed`]): it is noted before it is sent, and a follower may
+//!   apply the entry before the leader does.
+//!
+//! For N was committed in some term. In a later term than T: then a quorum had promised a later vote before N was shown, so
+//! no quorum confirms this leader after it. In T: then whoever showed N was this node, or learnt the commit from it (in an
+//! append, or in a snapshot, which holds what a node had applied). A term is led by one process: a leader that restarts is
+//! elected anew (`enable_leader_restore` is off), so it has not forgotten what it sent. In an earlier term, or by a leader
+//! of one: then N was in this node's log before the first entry of T, and that one it has applied.
+//!
+//! Every reader waits until its own node has applied the index of the pass, the leader's own readers too.
 //!
 //! All reads that wait when a round begins share it: a read that came before it began sees every write that was
 //! acknowledged before the read came. A follower's round is one question to the leader. What the follower has promised
@@ -84,11 +101,28 @@ impl Barrier {
         Barrier { leader, ledger, replica, time, lease, rounds, slow, runtime }
     }
 
-    /// Passes when a round has shown where to read from; `lease` lets the leader's lease do instead.
-    pub(super) async fn pass(self: &Arc<Self>, lease: bool, deadline: Instant) -> Result<Pass, ReadError> {
-        if self.leader.is_alone() {
-            return Ok(Pass { index: self.replica.applied_index(), stamp: None });
+    /// Returns when this node has applied what a read must see. The time is the leader's, where it said it; `lease` lets the
+    /// leader's lease do instead of a round.
+    pub(super) async fn passed(
+        self: &Arc<Self>,
+        lease: bool,
+        deadline: Instant,
+    ) -> Result<Option<Timestamp>, ReadError> {
+        let pass = match self.leader.is_alone() {
+            // Nobody can depose it. Its own readers see one store, which only goes forward, so they need not wait for the
+            // entry that is being applied. But learners may have applied what it has sent them.
+            true => Pass { index: self.ledger.committed(), stamp: None },
+            false => self.shared(lease, deadline).await?,
+        };
+        if self.replica.applied_index() < pass.index {
+            let applied = self.replica.wait_until(|replica| replica.applied_index() >= pass.index);
+            timeout_at(deadline, applied).await.map_err(|_| ReadError::Timeout)?;
         }
+        Ok(pass.stamp)
+    }
+
+    /// A pass that holds for the readers of this node and of others, once a round has shown it.
+    pub(super) async fn shared(self: &Arc<Self>, lease: bool, deadline: Instant) -> Result<Pass, ReadError> {
         if lease && let Some(pass) = self.leased() {
             return Ok(pass);
         }
@@ -106,9 +140,10 @@ impl Barrier {
         }
     }
 
-    /// What is applied here.
+    /// What anybody may have seen by now, given that this node leads: see the module.
     fn here(&self) -> Pass {
-        Pass { index: self.replica.applied_index(), stamp: Some(self.time.now()) }
+        let index = self.replica.begun_index().max(self.ledger.committed());
+        Pass { index, stamp: Some(self.time.now()) }
     }
 
     /// If this node leads, and a quorum has lately taken its heartbeats. (openraft's own measure counts from when a commit was
@@ -178,15 +213,15 @@ impl Barrier {
         }
     }
 
-    /// A pass for the readers of a member that has promised this, if it leads with that member's confirmation alone: what was
-    /// acknowledged before the member asked was acknowledged by this leader or one before it.
-    pub(super) fn pass_of(&self, member: u64, promised: Vote) -> Option<Pass> {
+    /// A pass for the readers of a member that has promised this, if this node leads with that member's confirmation alone:
+    /// what was shown before the member asked was committed by this leader or one before it.
+    pub(super) fn pass_of(&self, member: u64, promised: Option<Vote>) -> Option<Pass> {
         let term = self.leader.batcher.term()?;
         let vote = self.vote(term);
         let membership = self.ledger.membership()?;
         let pass = self.here();
         let mut confirmed = self.own_confirmation(&vote);
-        confirmed.extend((promised <= vote).then_some(member));
+        confirmed.extend(promised.filter(|promised| *promised <= vote).map(|_| member));
         (is_quorum(&membership, &confirmed) && self.leader.batcher.term() == Some(term)).then_some(pass)
     }
 

@@ -16,7 +16,8 @@ use super::types::{Member, StoredMembership, Vote};
 pub(super) struct Ledger {
     vote: Mutex<Option<Vote>>,
     membership: Mutex<Option<Appended>>,
-    /// Last entry that a leader said to be committed, whether this node has it or not.
+    /// Last entry that is known to be committed, whether this node has it or not: a leader sent it here, or this node sent
+    /// it as leader.
     committed: AtomicU64,
 }
 
@@ -43,14 +44,15 @@ impl Ledger {
         *self.vote.lock()
     }
 
-    /// A leader says up to where the log is committed.
-    pub(super) fn heard_committed(&self, index: u64) {
-        self.committed.fetch_max(index, Ordering::Relaxed);
+    /// The log is committed up to `index`: a leader says so, or this node leads and is about to send it to a member. A
+    /// leader calls this before the message can leave, so whoever knows of the commit can find it here.
+    pub(super) fn note_committed(&self, index: u64) {
+        self.committed.fetch_max(index, Ordering::AcqRel);
     }
 
-    /// Last entry that a leader said to be committed.
+    /// Last entry that is known to be committed.
     pub(super) fn committed(&self) -> u64 {
-        self.committed.load(Ordering::Relaxed)
+        self.committed.load(Ordering::Acquire)
     }
 
     /// A membership is appended at `index`; it is in force from now on.

@@ -12,28 +12,33 @@ use tokio_util::sync::DropGuard;
 use super::proposal::Proposal;
 use super::replica::Replica;
 use super::snapshots::{Snapshot, SnapshotFile, Snapshots};
+use super::turns::Turns;
 use super::types::{LogId, Member, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::store::Effects;
-
-/// After so many commands other tasks of the runtime may run before the next entry.
-const YIELD_COMMANDS: usize = 256;
 
 /// Applies what openraft has committed.
 pub(super) struct Machine {
     replica: Arc<Replica>,
     snapshots: Snapshots,
     effects: Effects,
+    turns: Arc<dyn Turns>,
+    /// Commands since apply last rested.
+    commands: usize,
     /// Openraft drops this with the task that applies, also when that panics, and does not look after it.
     _gone: DropGuard,
 }
 
 impl Machine {
-    pub(super) fn new(replica: Arc<Replica>, snapshots: Snapshots) -> Machine {
+    pub(super) fn new(replica: Arc<Replica>, snapshots: Snapshots, turns: Arc<dyn Turns>) -> Machine {
         let gone = replica.gone.clone().drop_guard();
-        Machine { replica, snapshots, effects: Effects::default(), _gone: gone }
+        Machine { replica, snapshots, effects: Effects::default(), turns, commands: 0, _gone: gone }
     }
 
-    fn apply_one(&mut self, id: &LogId, payload: &EntryPayload<Proposal, u64, Member>) -> io::Result<usize> {
+    async fn apply_one(
+        &mut self,
+        id: &LogId,
+        payload: &EntryPayload<Proposal, u64, Member>,
+    ) -> io::Result<()> {
         match payload {
             EntryPayload::Blank => self.replica.apply_other(id, None),
             EntryPayload::Membership(membership) => {
@@ -41,12 +46,12 @@ impl Machine {
                 self.replica.apply_other(id, Some(membership));
             }
             EntryPayload::Normal(proposal) => {
-                let commands = self.replica.apply(id, proposal, &mut self.effects)?;
+                let turns = (&*self.turns, &mut self.commands);
+                self.replica.apply(id, proposal, &mut self.effects, turns).await?;
                 self.drop_garbage();
-                return Ok(commands);
             }
         }
-        Ok(0)
+        Ok(())
     }
 
     /// What a FLUSHALL left behind may be millions of entries: their memory is freed on a thread of its own.
@@ -78,15 +83,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
     where
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
     {
-        let mut commands = 0;
         while let Some((entry, responder)) = entries.try_next().await? {
-            commands += self.apply_one(&entry.log_id, &entry.payload)?;
+            self.apply_one(&entry.log_id, &entry.payload).await?;
             if let Some(responder) = responder {
                 responder.send(());
-            }
-            if commands > YIELD_COMMANDS {
-                commands = 0;
-                tokio::task::yield_now().await;
             }
         }
         Ok(())

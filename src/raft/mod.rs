@@ -60,6 +60,7 @@ mod survey;
 mod syncs;
 mod touches;
 mod transport;
+mod turns;
 mod types;
 
 pub use backup::Backup;
@@ -71,11 +72,12 @@ pub use node::{Consistency, Node, Read};
 pub use options::Options;
 pub use peer::TlsFiles;
 pub use proposal::Reply;
-pub use removals::{Gone, Removals};
+pub use removals::{Gone, Noted, Removals};
 pub use restore::{Lifetimes, Restore, Restored, restore};
 pub use status::{Compaction, Status, StoreStatus, Taken};
 pub use survey::{Cluster, MemberStatus};
 pub use transport::{Connection, Incoming, Transport};
+pub use turns::{Rest, Turns, Yielding};
 
 #[cfg(test)]
 mod tests;

@@ -201,12 +201,7 @@ impl Node {
         if consistency == Consistency::Stale {
             return Ok(None);
         }
-        let pass = self.0.barrier.pass(consistency == Consistency::Lease, deadline).await?;
-        if self.0.replica.applied_index() < pass.index {
-            let applied = self.0.replica.wait_until(|replica| replica.applied_index() >= pass.index);
-            timeout_at(deadline, applied).await.map_err(|_| ReadError::Timeout)?;
-        }
-        Ok(pass.stamp)
+        self.0.barrier.passed(consistency == Consistency::Lease, deadline).await
     }
 
     /// The replicated settings as this node has them.

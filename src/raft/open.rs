@@ -213,9 +213,14 @@ async fn start_core(
     let time = Arc::new(ClusterTime::new(Arc::clone(&options.clock)));
     let log = LogStore::new(wal.clone(), pending);
     let (purged, ledger) = (log.watch_purged(), log.ledger());
-    let machine = Machine::new(Arc::clone(&replica), snapshots.clone());
+    let machine = Machine::new(Arc::clone(&replica), snapshots.clone(), Arc::clone(&options.turns));
     let settings = Arc::new(config::openraft(&options.raft).validate().map_err(core)?);
-    let peers = Peers { roster: roster.clone(), time: Arc::clone(&time), snapshots: snapshots.clone() };
+    let peers = Peers {
+        roster: roster.clone(),
+        time: Arc::clone(&time),
+        ledger: Arc::clone(&ledger),
+        snapshots: snapshots.clone(),
+    };
     let built = openraft::Raft::build(identity.node, settings, peers, log, machine).await;
     let raft = built.map_err(|error| replica.refusal.get().cloned().map_or(core(error), died))?;
     raft.run();

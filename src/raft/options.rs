@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::restore::Restore;
+use super::turns::Turns;
 use super::{Config, PeerConfig, SnapshotConfig};
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -36,4 +37,6 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// Where files are.
     pub disk: Arc<dyn Disk>,
+    /// When apply rests.
+    pub turns: Arc<dyn Turns>,
 }

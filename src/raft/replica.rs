@@ -1,9 +1,14 @@
 //! The store and its place in the log: applies entries in order and answers those who wait for them.
 //!
-//! Invariants: `applied` is held for the whole of an entry, so whoever holds it sees the store between two
-//! entries; the order of locks is `applied`, then `store`. The store's lock is let go between the transactions
-//! of an entry if somebody waits for it. Apply cannot fail but for an entry that this version cannot read: then
-//! the node stops, it never skips.
+//! ```text
+//!  begun = N --> [store: transaction, removals noted] ... rest ... [store: transaction, ...] --> applied = N --> callers
+//! ```
+//!
+//! Invariants: `between` is held for the whole of an entry, so whoever holds it sees the store between two entries; the
+//! order of locks is `between`, `applied`, `store`. The store's lock is let go between the transactions of an entry, so
+//! readers may see a part of it. `begun` names the entry before the store changes and the store's lock orders the two:
+//! whoever sees any of its effects finds it in `begun`. Why a key is gone is noted under the store's lock, so whoever sees
+//! it gone can ask. Apply cannot fail but for an entry that this version cannot read: then the node stops, it never skips.
 
 use std::io;
 use std::mem::take;
@@ -11,13 +16,14 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use super::checkpoints::Checkpoints;
 use super::proposal::{Batch, Caller, Pending, Proposal, Reply};
-use super::removals::Removals;
+use super::removals::{Noted, Removals};
+use super::turns::{Rest, Turns};
 use super::types::{GROUP, LogId, StoredMembership};
 use crate::model::codec::{self, DecodeError};
 use crate::model::{Command, Level, LogEntry, Timestamp};
@@ -49,6 +55,10 @@ pub(super) struct Replica {
     /// Cancelled once the state machine is gone: nothing more is applied then.
     pub(super) gone: CancellationToken,
     wal: Wal,
+    /// Held while an entry is applied.
+    between: Arc<tokio::sync::Mutex<()>>,
+    /// Index of the last entry of which the store may show anything.
+    begun_index: AtomicU64,
     /// Index of the last applied entry, to be read without a lock.
     applied_index: AtomicU64,
     /// Its term.
@@ -76,7 +86,8 @@ impl Replica {
         wal: Wal,
         (max_level, hash_every): (Level, u64),
     ) -> Replica {
-        let applied_index = AtomicU64::new(applied.last.as_ref().map_or(0, |id| id.index));
+        let last_index = applied.last.as_ref().map_or(0, |id| id.index);
+        let (begun_index, applied_index) = (AtomicU64::new(last_index), AtomicU64::new(last_index));
         let applied_term = AtomicU64::new(applied.last.as_ref().map_or(0, |id| id.leader_id.term));
         let now_ms = AtomicU64::new(store.now().0);
         let level = Arc::new(AtomicU16::new(store.level().0));
@@ -90,6 +101,8 @@ impl Replica {
             refusal,
             gone,
             wal,
+            between: Arc::default(),
+            begun_index,
             applied_index,
             applied_term,
             now_ms,
@@ -104,6 +117,18 @@ impl Replica {
     /// Index of the last applied entry.
     pub(super) fn applied_index(&self) -> u64 {
         self.applied_index.load(Ordering::Acquire)
+    }
+
+    /// Index of the last entry of which a reader here may have seen anything: at least [`Replica::applied_index`].
+    pub(super) fn begun_index(&self) -> u64 {
+        self.begun_index.load(Ordering::Acquire)
+    }
+
+    /// Keeps entries from being applied while it is held: the store then stands between two entries. `None` if it does not,
+    /// because one was broken off: nothing more is applied then.
+    pub(super) async fn between_entries(&self) -> Option<OwnedMutexGuard<()>> {
+        let between = Arc::clone(&self.between).lock_owned().await;
+        (self.begun_index() == self.applied_index()).then_some(between)
     }
 
     /// Term of the last applied entry.
@@ -137,23 +162,40 @@ impl Replica {
         }
     }
 
-    /// Applies one log entry and answers its callers. Returns how many commands it had.
-    pub(super) fn apply(&self, id: &LogId, proposal: &Proposal, effects: &mut Effects) -> io::Result<usize> {
+    /// Applies one log entry and answers its callers. Rests when `turns` says so, and has done `commands` since it last did.
+    pub(super) async fn apply(
+        &self,
+        id: &LogId,
+        proposal: &Proposal,
+        effects: &mut Effects,
+        (turns, commands): (&dyn Turns, &mut usize),
+    ) -> io::Result<()> {
         let entry = decode(proposal, self.max_level).map_err(|error| self.refuse(id, &error))?;
         let batch = self.pending.applied(id.index);
-        let mut applied = self.applied.lock();
-        applied.expect_later(id);
+        let callers = batch.as_ref().map_or(&[][..], |batch| &batch.callers);
+        assert!(
+            batch.is_none() || callers.len() == entry.transactions.len(),
+            "a caller for each transaction"
+        );
+        let _between = self.between.lock().await;
+        self.begin(id);
         effects.begin(id.index, batch.is_some());
-        let replies = self.apply_transactions(&entry, batch.as_ref(), effects);
-        // Before anybody is told: who sees a key gone can ask why.
-        self.removals.note(effects, self.now());
-        applied.last = Some(*id);
-        self.publish(id);
-        drop(applied);
-        if let Some(batch) = batch {
-            answer(batch, replies);
+        let mut progress = Progress::default();
+        while let Some(rest) = self.go_on(&entry, batch.as_ref(), &mut progress, effects, (turns, commands)) {
+            rest.await;
         }
-        Ok(entry.transactions.iter().map(|t| t.commands.len()).sum())
+        self.applied.lock().last = Some(*id);
+        self.publish(id);
+        if let Some(batch) = batch {
+            answer(batch, progress.replies);
+        }
+        Ok(())
+    }
+
+    /// From now on readers may see something of the entry.
+    fn begin(&self, id: &LogId) {
+        self.applied.lock().expect_later(id);
+        self.begun_index.store(id.index, Ordering::Release);
     }
 
     /// An entry that cannot be read must not be skipped: the node stops, and says why.
@@ -168,46 +210,52 @@ impl Replica {
         io::Error::new(io::ErrorKind::InvalidData, what)
     }
 
-    fn apply_transactions(
+    /// Carries out transactions of an entry until there is something to wait for. `None`: that was all.
+    fn go_on(
         &self,
         entry: &LogEntry,
         batch: Option<&Batch>,
+        progress: &mut Progress,
         effects: &mut Effects,
-    ) -> Vec<Reply> {
-        let callers = batch.map_or(&[][..], |batch| &batch.callers);
-        assert!(
-            batch.is_none() || callers.len() == entry.transactions.len(),
-            "a caller for each transaction"
-        );
-        let mut replies = Vec::with_capacity(callers.len());
+        (turns, commands): (&dyn Turns, &mut usize),
+    ) -> Option<Rest> {
         let mut store = self.store.write();
-        store.open_entry(entry.at, &entry.touches, effects);
-        let mut warm = 0;
-        for (n, transaction) in entry.transactions.iter().enumerate() {
-            if n >= warm {
-                warm = n + store.warm(&entry.transactions[n..]);
+        if !std::mem::replace(&mut progress.is_open, true) {
+            store.open_entry(entry.at, &entry.touches, effects);
+        }
+        while let Some(transaction) = entry.transactions.get(progress.done) {
+            if progress.done >= progress.warm {
+                progress.warm = progress.done + store.warm(&entry.transactions[progress.done..]);
             }
-            let reads = callers.get(n).map_or(&[][..], |caller| &caller.reads);
-            store.transact(transaction, reads, effects);
+            let caller = batch.and_then(|batch| batch.callers.get(progress.done));
+            store.transact(transaction, caller.map_or(&[][..], |caller| &caller.reads), effects);
             if batch.is_some() {
-                replies.push(Reply {
+                progress.replies.push(Reply {
                     outcomes: take(&mut effects.outcomes),
                     answers: take(&mut effects.answers),
                     failed_check: take(&mut effects.failed_check),
                     now: store.now(),
                 });
             }
+            progress.done += 1;
+            self.removals.note(effects, &mut progress.noted, store.now());
+            *commands += transaction.commands.len();
+            if let Some(rest) = turns.rest(*commands) {
+                *commands = 0;
+                return Some(rest);
+            }
             RwLockWriteGuard::bump(&mut store);
         }
+        self.removals.note(effects, &mut progress.noted, store.now());
         self.checkpoints.note(effects.position(), || store.state_hash());
         self.note(&store);
-        replies
+        None
     }
 
     /// Takes note of an entry that does not concern the store.
     pub(super) fn apply_other(&self, id: &LogId, membership: Option<StoredMembership>) {
+        self.begin(id);
         let mut applied = self.applied.lock();
-        applied.expect_later(id);
         self.checkpoints.note(id.index, || self.store.read().state_hash());
         applied.last = Some(*id);
         if let Some(membership) = membership {
@@ -231,6 +279,9 @@ impl Replica {
     /// Replaces everything by a snapshot's content. The old store is returned, to be dropped where it hurts nobody.
     pub(super) fn install(&self, store: Store, last: Option<LogId>, membership: StoredMembership) -> Store {
         let mut applied = self.applied.lock();
+        if let Some(last) = &last {
+            self.begun_index.store(last.index, Ordering::Release);
+        }
         let mut current = self.store.write();
         self.note(&store);
         let old = std::mem::replace(&mut *current, store);
@@ -241,6 +292,19 @@ impl Replica {
         }
         old
     }
+}
+
+/// How far an entry was carried out.
+#[derive(Default)]
+struct Progress {
+    is_open: bool,
+    /// Transactions that were carried out.
+    done: usize,
+    /// Transactions that were looked ahead at.
+    warm: usize,
+    /// One for each of those that were carried out, if somebody waits.
+    replies: Vec<Reply>,
+    noted: Noted,
 }
 
 /// The entry, if this version can apply it.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use openraft::type_config::alias::SnapshotOf;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use super::AdminError;
 use super::payload::{decode_membership, encode_membership};
@@ -132,7 +132,7 @@ impl Snapshots {
     /// Takes a snapshot of the store as it is now, unless the newest one says the same; writes go on meanwhile. What was
     /// begun is finished even if the caller goes away.
     pub(super) async fn take(&self, replica: &Arc<Replica>) -> Result<Snapshot, TakeError> {
-        self.in_turn(self.try_turn()?, replica, |snapshots, replica| snapshots.take_now(replica)).await
+        self.in_turn(self.try_turn()?, replica, Snapshots::take_now).await
     }
 
     /// As [`Snapshots::take`], and opens what it took: before a newer one can have it removed.
@@ -141,37 +141,41 @@ impl Snapshots {
         turn: Turn,
         replica: &Arc<Replica>,
     ) -> Result<(Snapshot, Sending), TakeError> {
-        let work = |snapshots: &Snapshots, replica: &Replica| {
-            let taken = snapshots.take_now(replica)?;
+        let work = |snapshots: &Snapshots, replica: &Replica, between| {
+            let taken = snapshots.take_now(replica, between)?;
             let sending = snapshots.0.folder.send(&taken.snapshot.path).map_err(TakeError::Failed)?;
             Ok((taken, sending))
         };
         self.in_turn(turn, replica, work).await
     }
 
-    /// Does blocking work that nobody else may do at the same time.
+    /// Does blocking work that nobody else may do at the same time, and that begins between two entries.
     async fn in_turn<T: Send + 'static>(
         &self,
         turn: Turn,
         replica: &Arc<Replica>,
-        work: impl FnOnce(&Snapshots, &Replica) -> Result<T, TakeError> + Send + 'static,
+        work: impl FnOnce(&Snapshots, &Replica, OwnedMutexGuard<()>) -> Result<T, TakeError> + Send + 'static,
     ) -> Result<T, TakeError> {
+        // An entry that was broken off is never finished: the node is about to end.
+        let between = replica.between_entries().await.ok_or(TakeError::Stopping)?;
         let (snapshots, replica) = (self.clone(), Arc::clone(replica));
         let task = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            work(&snapshots, &replica)
+            work(&snapshots, &replica, between)
         });
         task.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
     }
 
-    fn take_now(&self, replica: &Replica) -> Result<Snapshot, TakeError> {
+    fn take_now(&self, replica: &Replica, between: OwnedMutexGuard<()>) -> Result<Snapshot, TakeError> {
         let progress = Arc::new(Progress::default());
         *self.0.progress.lock() = Arc::clone(&progress);
         // Whoever closes says so before it calls off what it finds.
         if self.0.stopping.load(Ordering::SeqCst) {
             return Err(TakeError::Stopping);
         }
-        match self.mark(replica)? {
+        let marked = self.mark(replica)?;
+        drop(between);
+        match marked {
             Some(marked) => self.build(replica, marked, &progress).map_err(TakeError::Failed),
             None => self.current().ok_or(TakeError::Busy),
         }
@@ -195,7 +199,7 @@ impl Snapshots {
         Ok(snapshot)
     }
 
-    /// Marks the state that the snapshot will hold: between two entries. `None` if the newest one says the same.
+    /// Marks the state that the snapshot will hold. Must be called between two entries. `None` if the newest one says the same.
     fn mark(&self, replica: &Replica) -> Result<Option<Marked>, TakeError> {
         let applied = replica.applied.lock();
         let Some(last) = applied.last.as_ref().filter(|last| self.index() != Some(last.index)) else {

@@ -99,7 +99,7 @@ pub(super) async fn answer(barrier: &Arc<Barrier>, asked: Standing) -> Stands {
     if u128::from(asked.cluster) != me.cluster || !matches!(barrier.leader.route(), Some(Route::Here(_))) {
         return nothing;
     }
-    if barrier.pass(false, Instant::now() + ANSWERING).await.is_err() {
+    if barrier.passed(false, Instant::now() + ANSWERING).await.is_err() {
         return nothing;
     }
     let applied = barrier.replica.applied.lock();

@@ -19,7 +19,7 @@ use super::replica::{Applied, Replica};
 use super::snapshot::Folder;
 use super::snapshots::Snapshots;
 use super::types::{Entry, GROUP, TypeConfig, from_wal, vote_from_wal};
-use super::{Config, Consistency, Node, PeerConfig, SnapshotConfig};
+use super::{Config, Consistency, Node, PeerConfig, SnapshotConfig, Yielding};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::disk::{Faulty, Real};
 use crate::model::{
@@ -50,7 +50,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, TempDir> for OnDisk {
         );
         let folder = Folder::open(disk, &directory.path().join("snapshots")).expect("a new folder");
         let snapshots = Snapshots::new(folder, CLUSTER, 1 << 20, None).expect("no snapshot to read");
-        let machine = Machine::new(Arc::new(replica), snapshots);
+        let machine = Machine::new(Arc::new(replica), snapshots, Arc::new(Yielding));
         Ok((directory, LogStore::new(wal, pending), machine))
     }
 }
@@ -100,6 +100,7 @@ fn options(directory: &TempDir, clock: Arc<dyn Clock>) -> Options {
         state_hash_every: 4_096,
         clock,
         disk: Arc::new(Real),
+        turns: Arc::new(Yielding),
     }
 }
 

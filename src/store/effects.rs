@@ -135,8 +135,14 @@ impl Effects {
 
     /// Keys that are gone, in the order of removal.
     pub fn removals(&self) -> impl ExactSizeIterator<Item = Removal<'_>> {
-        let mut start = 0;
-        self.removals.iter().map(move |entry| {
+        self.removals_after(0)
+    }
+
+    /// The same without the first `count`.
+    pub fn removals_after(&self, count: usize) -> impl ExactSizeIterator<Item = Removal<'_>> {
+        let before = count.checked_sub(1).and_then(|last| self.removals.get(last));
+        let mut start = before.map_or(0, |entry| entry.key_end);
+        self.removals.get(count..).unwrap_or_default().iter().map(move |entry| {
             let key = &self.arena[std::mem::replace(&mut start, entry.key_end)..entry.key_end];
             Removal { key, version: entry.version, reason: entry.reason, position: entry.position }
         })

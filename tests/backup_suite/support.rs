@@ -12,7 +12,7 @@ use kvorum::model::{
 use kvorum::raft::snapshot::{Folder, Loaded};
 use kvorum::raft::{
     Backup, Config, Consistency, Lifetimes, Node, OpenError, Options, PeerConfig, Restore, Restored,
-    SnapshotConfig, restore,
+    SnapshotConfig, Yielding, restore,
 };
 use kvorum::wal;
 use tokio::time::Instant;
@@ -54,6 +54,7 @@ pub(crate) fn options(disk: &Faulty, clock: &Arc<ManualClock>) -> Options {
         state_hash_every: 4_096,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         disk: Arc::new(disk.clone()),
+        turns: Arc::new(Yielding),
     }
 }
 

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use kvorum::clock::SystemClock;
 use kvorum::disk::Real;
 use kvorum::model::{Command, Condition, Expiry, Key, Mode, Principal, Settings, Transaction};
-use kvorum::raft::{Config, Node, Options, PeerConfig, SnapshotConfig};
+use kvorum::raft::{Config, Node, Options, PeerConfig, SnapshotConfig, Yielding};
 use kvorum::wal;
 
 #[global_allocator]
@@ -43,6 +43,7 @@ fn options(directory: &Path) -> Options {
         state_hash_every: 4_096,
         clock: Arc::new(SystemClock),
         disk: Arc::new(Real),
+        turns: Arc::new(Yielding),
     }
 }
 

@@ -12,7 +12,7 @@ use kvorum::model::{
     Answer, Command, Condition, Eviction, Expiry, Key, Query, Settings, Slot, Timestamp, Touch, Transaction,
     Ttl, Version,
 };
-use kvorum::raft::Removals;
+use kvorum::raft::{Noted, Removals};
 use kvorum::store::{Effects, Loader, Store, Walk};
 
 #[global_allocator]
@@ -222,7 +222,7 @@ fn removals() {
         apply(&mut store, &each(commands), &mut effects);
         count += effects.removals().len() as u64;
         let start = Cpu::now();
-        removals.note(&effects, store.now());
+        removals.note(&effects, &mut Noted::default(), store.now());
         elapsed += start.elapsed();
     }
     report("removal noted, each by eviction", count, elapsed);

@@ -102,6 +102,36 @@ impl<'a> Client<'a> {
         self.records.push(Record { client, node, key, operation, outcome, invoked, returned });
     }
 
+    /// Sets a key in a batch that sets as many further ones beside it, at that node, if it is there.
+    pub(crate) fn batch(&mut self, node: usize, key: &str, value: &str, further: usize) {
+        let set = |key: &str| format!("{{\"op\": \"set\", \"key\": \"{key}\", \"value\": \"{value}\"}}");
+        // In the middle: what is seen of it is not the whole.
+        let (before, after) = (0..further / 2, further / 2..further);
+        let beside = |n: usize| set(&format!("{key}-{n}"));
+        let steps: Vec<String> = before.map(beside).chain([set(key)]).chain(after.map(beside)).collect();
+        let body = format!("{{\"steps\": [{}]}}", steps.join(","));
+        let operation = Operation::Set(value.to_owned(), Condition::Always);
+        let invoked = self.now();
+        let outcome = self.ask_by(node, |connection| {
+            connection.try_send("POST", "/v1/batch", &[("Content-Type", "application/json")], body.as_bytes())
+        });
+        let outcome = outcome.map_or_else(
+            |outcome| outcome,
+            |response| match response.status {
+                200 => {
+                    let written = &response.json()["results"][further / 2];
+                    let (version, created) = (written["version"].as_u64(), written["created"].as_bool());
+                    let created =
+                        created.unwrap_or_else(|| panic!("a write says whether it created: {written}"));
+                    Outcome::Done(Answer::Written { version, created })
+                }
+                _ => self.problem(&operation, &response),
+            },
+        );
+        let (client, key, returned) = (self.number, key.to_owned(), self.now());
+        self.records.push(Record { client, node, key, operation, outcome, invoked, returned });
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).expect("centuries")
     }
@@ -131,6 +161,21 @@ impl<'a> Client<'a> {
     }
 
     fn ask(&mut self, node: usize, key: &str, operation: &Operation) -> Outcome {
+        let reads = self.reads;
+        match self.ask_by(node, |connection| send(connection, key, operation, reads)) {
+            Ok(response) => {
+                answer(operation, &response).map_or_else(|| self.problem(operation, &response), Outcome::Done)
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Sends a request; the error is what its client then knows of the outcome.
+    fn ask_by(
+        &mut self,
+        node: usize,
+        send: impl FnOnce(&mut Connection) -> Option<Response>,
+    ) -> Result<Response, Outcome> {
         let connection =
             self.connection.take().filter(|(to, _)| *to == node).map(|(_, connection)| connection);
         let connection = connection.or_else(|| {
@@ -140,14 +185,14 @@ impl<'a> Client<'a> {
         let Some(mut connection) = connection else {
             self.note("(refused connection)");
             std::thread::park_timeout(AGAIN);
-            return Outcome::NotApplied;
+            return Err(Outcome::NotApplied);
         };
-        let Some(response) = send(&mut connection, key, operation, self.reads) else {
+        let Some(response) = send(&mut connection) else {
             self.note("(no answer)");
-            return Outcome::Unknown;
+            return Err(Outcome::Unknown);
         };
         self.connection = Some((node, connection));
-        answer(operation, &response).map_or_else(|| self.problem(operation, &response), Outcome::Done)
+        Ok(response)
     }
 
     /// What a problem document says of the outcome.

@@ -26,7 +26,7 @@ const ENOUGH: usize = 100;
 const QUIET: Duration = Duration::from_millis(1_500);
 
 /// Set when it is dropped, so that nobody goes on after a panic.
-struct Over<'a>(&'a AtomicBool);
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
@@ -34,7 +34,7 @@ impl Drop for Over<'_> {
     }
 }
 
-fn is_answered(record: &Record) -> bool {
+pub(crate) fn is_answered(record: &Record) -> bool {
     matches!(record.outcome, Outcome::Done(_))
 }
 

@@ -64,6 +64,7 @@ impl Fault {
 /// Three nodes.
 pub(crate) struct Cluster {
     directory: TempDir,
+    settings: Vec<(&'static str, &'static str)>,
     ports: Vec<u16>,
     nodes: Vec<Option<Node>>,
     /// Where clients find them.
@@ -71,12 +72,19 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts three nodes and waits until one leads.
+    /// Starts three nodes in which much happens in little time, and waits until one leads.
     pub(crate) fn start() -> Cluster {
+        Cluster::start_with(&SETTINGS)
+    }
+
+    /// Starts three nodes with these settings and waits until one leads.
+    pub(crate) fn start_with(settings: &[(&'static str, &'static str)]) -> Cluster {
+        let settings = settings.to_vec();
         let ports = (0..3).map(|_| free_port().port()).collect();
         let directory = tempfile::tempdir().expect("a directory");
         let nodes = (0..3).map(|_| None).collect();
-        let mut cluster = Cluster { directory, ports, nodes, addresses: Arc::new(Mutex::new(vec![None; 3])) };
+        let mut cluster =
+            Cluster { directory, settings, ports, nodes, addresses: Arc::new(Mutex::new(vec![None; 3])) };
         cluster.begin(&[0, 1, 2]);
         cluster.leader();
         cluster
@@ -95,9 +103,10 @@ impl Cluster {
     fn starting(&self, n: usize) -> std::thread::JoinHandle<Node> {
         let seeds: Vec<_> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         let (path, listen, seeds) = (self.path(n), seeds[n].clone(), seeds.join(","));
+        let of_cluster = self.settings.clone();
         std::thread::spawn(move || {
             std::fs::create_dir_all(&path).expect("a directory");
-            let mut settings = SETTINGS.to_vec();
+            let mut settings: Vec<(&str, &str)> = of_cluster;
             settings.extend([("peer.listen", listen.as_str()), ("cluster.seeds", seeds.as_str())]);
             Node::start_with(&path, &settings)
         })

@@ -42,9 +42,10 @@ impl Chaos {
                 30..36 => self.lose(),
                 36..42 => self.break_connections(),
                 42..64 => self.crash().await,
-                64..71 => self.slow_disk(),
-                71..78 => self.turn_clock(),
-                78..84 => self.snapshot(),
+                64..70 => self.slow_disk(),
+                70..75 => self.slow_apply(),
+                75..80 => self.turn_clock(),
+                80..84 => self.snapshot(),
                 84..89 => self.hand_over(),
                 _ => self.change_members(),
             }
@@ -202,6 +203,20 @@ impl Chaos {
         tokio::spawn(async move {
             sleep(length).await;
             host.set_latency(SYNC_US);
+        });
+    }
+
+    fn slow_apply(&mut self) {
+        let host = self.victim();
+        let most_us = 1_000 + self.random.below(30_000);
+        let length = self.random.millis(200, 3_000);
+        let what =
+            format!("host {} rests up to {most_us} us after each transaction for {length:?}", host.number);
+        self.history.note(what);
+        host.processor.set_rest(most_us);
+        tokio::spawn(async move {
+            sleep(length).await;
+            host.processor.set_rest(0);
         });
     }
 

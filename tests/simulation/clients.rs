@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kvorum::model::{Answer, Command, Condition, Expiry, Key, Outcome, Query, Transaction, Ttl, Version};
+use kvorum::model::{
+    Answer, Command, Condition, Expiry, Key, Mode, Outcome, Principal, Query, Transaction, Ttl, Version,
+};
 use kvorum::raft::{Consistency, Node, Read, ReadError, WriteError};
 use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -47,18 +49,85 @@ impl Client {
         while !stop.is_cancelled() {
             let pause = self.random.millis(5, 150);
             tokio::time::sleep(pause).await;
-            let (key, ask) = self.choose();
             let at = self.random.index(self.hosts.len());
             let patience = self.random.millis(300, 3_000);
-            self.ask(at, key, ask, patience).await;
+            if self.random.percent(15) {
+                self.write_all(at, patience).await;
+            } else {
+                let (key, ask) = self.choose();
+                self.ask(at, key, ask, patience).await;
+            }
         }
+    }
+
+    /// Reads the same key at one host and then at another, until `stop`: what the first shows the second must not take back.
+    pub(crate) async fn hop(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let pause = self.random.millis(0, 12);
+            tokio::time::sleep(pause).await;
+            let key = format!("r{}", self.random.below(REGISTERS));
+            self.read_twice(&key).await;
+        }
+    }
+
+    async fn read_twice(&mut self, key: &str) {
+        let (first, further) =
+            (self.random.index(self.hosts.len()), 1 + self.random.index(self.hosts.len() - 1));
+        for at in [first, (first + further) % self.hosts.len()] {
+            let lease = self.random.percent(40);
+            self.ask(at, key.to_owned(), Ask::Get { lease }, Duration::from_millis(500)).await;
+        }
+    }
+
+    /// Writes all registers in one transaction.
+    async fn write_all(&mut self, at: usize, patience: Duration) -> Option<()> {
+        let (node, over) = self.hosts.get(at)?.node()?;
+        let values: Vec<u64> = (0..REGISTERS).map(|_| self.unused()).collect();
+        let set = |(register, value): (usize, &u64)| Command::Set {
+            key: Key::new(format!("r{register}")).expect("a short key"),
+            value: Bytes::from(value.to_string()),
+            expiry: Expiry::Never,
+            condition: Condition::Always,
+        };
+        let commands = values.iter().enumerate().map(set).collect();
+        let (mode, principal, checks) = (Mode::All, Principal::Anonymous, Vec::new());
+        let transaction = Transaction { mode, principal, checks, commands };
+        let begin = self.history.moment();
+        let written = tokio::select! {
+            biased;
+            () = over.cancelled() => Err(WriteError::UnknownOutcome),
+            written = node.write(transaction, Instant::now() + patience) => written,
+        };
+        let written = if over.is_cancelled() { Err(WriteError::UnknownOutcome) } else { written };
+        let end = self.history.moment();
+        for (register, value) in values.into_iter().enumerate() {
+            let told = match &written {
+                Ok(outcomes) => told(outcomes.get(register)),
+                Err(error) => refused(*error),
+            };
+            self.history.push(Op {
+                client: self.number,
+                host: at,
+                key: format!("r{register}"),
+                ask: Ask::Set(value),
+                told,
+                span: (begin.0, end.0),
+                times: (begin.1, end.1),
+            });
+        }
+        Some(())
+    }
+
+    /// A value that nobody has written.
+    fn unused(&mut self) -> u64 {
+        self.next += 1;
+        self.next
     }
 
     fn choose(&mut self) -> (String, Ask) {
         let register = self.random.index(self.seen.len());
         let counter = self.random.below(COUNTERS);
-        self.next += 1;
-        let value = self.next;
+        let value = self.unused();
         match self.random.below(100) {
             0..25 => (format!("u{value}"), Ask::Set(value)),
             25..40 => (format!("r{register}"), Ask::Set(value)),
@@ -139,8 +208,8 @@ impl Client {
             for _ in 0..4 {
                 let pause = other.random.millis(100, 1_200);
                 tokio::time::sleep(pause).await;
-                let at = other.random.index(other.hosts.len());
-                Box::pin(other.ask(at, key.clone(), Ask::Get { lease: false }, Duration::from_secs(2))).await;
+                // Expiry that one host shows is seen at the other.
+                Box::pin(other.read_twice(&key)).await;
             }
         });
     }
@@ -174,15 +243,27 @@ async fn perform(node: &Node, key: &str, ask: &Ask, deadline: Instant) -> Told {
         }
         Ask::Add => Command::Add { key, by: 1 },
     };
-    match node.write(Transaction::single(command), deadline).await.as_deref() {
-        Ok([Outcome::Written { version, .. }]) => Told::Written { version: version.0, number: None },
-        Ok([Outcome::Number { value, version }]) => {
+    match node.write(Transaction::single(command), deadline).await {
+        Ok(outcomes) => told(outcomes.first()),
+        Err(error) => refused(error),
+    }
+}
+
+fn told(outcome: Option<&Outcome>) -> Told {
+    match outcome {
+        Some(Outcome::Written { version, .. }) => Told::Written { version: version.0, number: None },
+        Some(Outcome::Number { value, version }) => {
             Told::Written { version: version.0, number: Some(*value) }
         }
-        Ok([Outcome::Unmet { version }]) => Told::Unmet { version: version.0 },
-        Ok(other) => panic!("an outcome that nobody asked for: {other:?}"),
-        Err(WriteError::UnknownOutcome) => Told::Unknown,
-        Err(_) => Told::Not,
+        Some(Outcome::Unmet { version }) => Told::Unmet { version: version.0 },
+        other => panic!("an outcome that nobody asked for: {other:?}"),
+    }
+}
+
+fn refused(error: WriteError) -> Told {
+    match error {
+        WriteError::UnknownOutcome => Told::Unknown,
+        _ => Told::Not,
     }
 }
 

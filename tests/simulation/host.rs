@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kvorum::disk::Faulty;
 use kvorum::model::{Level, Settings};
-use kvorum::raft::{Config, Failure, Node, OpenError, Options, PeerConfig, Retired, SnapshotConfig};
+use kvorum::raft::{Config, Failure, Node, OpenError, Options, PeerConfig, Retired, SnapshotConfig, Turns};
 use kvorum::wal;
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use crate::clock::SimClock;
 use crate::disk::SlowDisk;
 use crate::history::History;
 use crate::net::Net;
+use crate::processor::Processor;
 use crate::quiet::Threads;
 use crate::random::Random;
 
@@ -52,6 +53,7 @@ pub(crate) struct Life {
 pub(crate) struct Host {
     pub(crate) number: usize,
     pub(crate) clock: SimClock,
+    pub(crate) processor: Arc<Processor>,
     pub(crate) latency_us: Arc<AtomicU64>,
     pub(crate) seeds: Vec<String>,
     pub(crate) learner: bool,
@@ -94,6 +96,7 @@ impl Host {
         Arc::new(Host {
             number,
             clock,
+            processor: Arc::new(Processor::new(random.fork(2))),
             latency_us: Arc::new(AtomicU64::new(SYNC_US)),
             seeds: seeds.iter().map(|seed| address(*seed).to_string()).collect(),
             learner,
@@ -126,6 +129,7 @@ impl Host {
             state_hash_every: 8,
             clock: Arc::new(self.clock.clone()),
             disk: Arc::new(disk.clone()),
+            turns: Arc::clone(&self.processor) as Arc<dyn Turns>,
         }
     }
 

@@ -2,7 +2,7 @@
 //! seed that says what goes wrong and what clients ask.
 //!
 //! Replaced are only the ends: TCP by `net` (the gRPC on top of it is the real one), the file system by the faulty disk, the
-//! machine's clocks by `clock`. Time is tokio's paused clock, which jumps to the next timer when nothing is left to do; `quiet`
+//! machine's clocks by `clock`, and how fast it applies by `processor`. Time is tokio's paused clock, which jumps to the next timer when nothing is left to do; `quiet`
 //! holds it while a thread of the log works.
 //!
 //! Replay: `KVORUM_SIM_SEED=17 cargo test --test simulation` runs that seed alone and prints what happened.
@@ -25,6 +25,7 @@ mod host;
 mod logs;
 mod net;
 mod pipe;
+mod processor;
 mod quiet;
 mod random;
 mod run;

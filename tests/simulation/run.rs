@@ -20,6 +20,12 @@ use crate::random::Random;
 /// Clients that work at the same time.
 const CLIENTS: usize = 3;
 
+/// Clients that read at one host after the other.
+const HOPPERS: usize = 2;
+
+/// How long clients work before anything goes wrong. Only apply is slow, on whoever leads.
+const WELL: Duration = Duration::from_millis(1_500);
+
 /// How often is looked who leads.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -162,12 +168,15 @@ impl Simulation {
         let stop = CancellationToken::new();
         let history = self.world.history.clone();
         self.watch(stop.clone());
-        let clients = (0..CLIENTS).map(|number| {
+        let mut client = |number: usize| {
             let random = self.random.fork(number as u64);
-            let client = Client::new(number, Arc::clone(&self.hosts), history.clone(), random);
-            tokio::spawn(client.run(stop.clone()))
-        });
-        let clients: Vec<_> = clients.collect();
+            Client::new(number, Arc::clone(&self.hosts), history.clone(), random)
+        };
+        let mut clients: Vec<_> =
+            (0..CLIENTS).map(|number| tokio::spawn(client(number).run(stop.clone()))).collect();
+        let hoppers = CLIENTS + 1..CLIENTS + 1 + HOPPERS;
+        clients.extend(hoppers.map(|number| tokio::spawn(client(number).hop(stop.clone()))));
+        self.work_well().await;
         let length = self.random.millis(4_000, 9_000);
         let chaos = Chaos {
             random: self.random.fork(7),
@@ -187,6 +196,19 @@ impl Simulation {
         }
         self.world.net.heal();
         self.world.history.note("left in peace".to_owned());
+    }
+
+    /// Nothing goes wrong for a while, but whoever leads applies slowly.
+    async fn work_well(&mut self) {
+        let leads = |host: &&Arc<Host>| host.node().is_some_and(|(node, _)| node.status().role == "leader");
+        let leader = self.hosts.iter().find(leads).cloned();
+        if let Some(leader) = &leader {
+            leader.processor.set_rest(1_000 + self.random.below(15_000));
+        }
+        sleep(WELL).await;
+        if let Some(leader) = leader {
+            leader.processor.set_rest(0);
+        }
     }
 
     /// Looks all the time who leads.

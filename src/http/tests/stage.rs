@@ -12,7 +12,7 @@ use crate::http::face::Face;
 use crate::http::gate::Gate;
 use crate::http::refusal::status;
 use crate::model::Settings;
-use crate::raft::{Config, Node, Options, PeerConfig, SnapshotConfig};
+use crate::raft::{Config, Node, Options, PeerConfig, SnapshotConfig, Yielding};
 use crate::service::{Code, Consistency, Kv};
 use crate::{service, wal};
 
@@ -34,6 +34,7 @@ pub(super) fn options(seed: Settings, disk: Arc<dyn Disk>) -> Options {
         state_hash_every: 4_096,
         clock: Arc::new(SystemClock),
         disk,
+        turns: Arc::new(Yielding),
     }
 }
 

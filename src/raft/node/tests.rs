@@ -11,7 +11,7 @@ use crate::clock::SystemClock;
 use crate::disk::Faulty;
 use crate::model::{Command, Condition, Expiry, Key, Settings};
 use crate::raft::proposal::Proposal;
-use crate::raft::{Config, OpenError, Options, PeerConfig, SnapshotConfig};
+use crate::raft::{Config, OpenError, Options, PeerConfig, SnapshotConfig, Yielding};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -29,6 +29,7 @@ fn options(disk: &Faulty) -> Options {
         state_hash_every: 4_096,
         clock: Arc::new(SystemClock),
         disk: Arc::new(disk.clone()),
+        turns: Arc::new(Yielding),
     }
 }
 

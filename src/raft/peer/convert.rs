@@ -1,4 +1,4 @@
-//! openraft's messages to what travels, and back. Nothing is decided here.
+//! openraft's messages to what travels, and back. Nothing is decided here, but a commit is noted before it travels.
 
 use std::io;
 
@@ -9,6 +9,7 @@ use openraft::raft::{
 
 use super::wire;
 use crate::raft::checkpoints::Checkpoint;
+use crate::raft::ledger::Ledger;
 use crate::raft::payload::{from_record, to_record};
 use crate::raft::types::{self, LogId, TypeConfig, Vote, from_wal, to_wal, vote_from_wal, vote_to_wal};
 use crate::store::StateHash;
@@ -74,7 +75,17 @@ pub(crate) fn vote_response(verdict: wire::Verdict) -> VoteResponse<TypeConfig> 
 }
 
 /// Entries for a follower. Their bytes are shared with the log, not copied.
-pub(crate) fn append(request: &AppendEntriesRequest<TypeConfig>, stamp_ms: Option<u64>) -> wire::Append {
+///
+/// Every commit that leaves this node leaves in an append. It is noted in the ledger here, while nobody else can know of
+/// it: the follower may apply the entry before this leader does, and the leader's barrier must count it.
+pub(crate) fn append(
+    request: &AppendEntriesRequest<TypeConfig>,
+    stamp_ms: Option<u64>,
+    ledger: &Ledger,
+) -> wire::Append {
+    if let Some(commit) = &request.leader_commit {
+        ledger.note_committed(commit.index);
+    }
     let entries = request.entries.iter().map(|entry| {
         let wal::Entry { id, payload } = to_record(entry);
         wire::Entry { id: wire::LogId { term: id.term, index: id.index }, payload }

@@ -326,9 +326,9 @@ impl Reception {
     async fn read_index(&self, from: u64, read: wire::ReadIndex) -> wire::ReadableFrom {
         let deadline = Instant::now() + Duration::from_millis(read.left_ms);
         let promised = read.promised.map(convert::from_vote);
-        let pass = match promised.and_then(|promised| self.barrier.pass_of(from, promised)) {
+        let pass = match self.barrier.pass_of(from, promised) {
             None if self.barrier.leader.batcher.term().is_some() => {
-                self.barrier.pass(read.lease, deadline).await.ok()
+                self.barrier.shared(read.lease, deadline).await.ok()
             }
             pass => pass,
         };
@@ -411,7 +411,7 @@ fn note(barrier: &Barrier, append: &wire::Append) {
         barrier.leader.roster.set_quorum_lost(append.quorum_lost);
     }
     if let Some(commit) = &append.commit {
-        barrier.ledger.heard_committed(commit.index);
+        barrier.ledger.note_committed(commit.index);
     }
 }
 

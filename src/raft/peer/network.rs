@@ -32,6 +32,7 @@ use super::wire::{self, Ask, Say};
 use super::{commits, convert};
 use crate::model::Timestamp;
 use crate::raft::cluster_time::{Clocks, ClusterTime};
+use crate::raft::ledger::Ledger;
 use crate::raft::snapshot::Sending;
 use crate::raft::snapshots::{SnapshotFile, Snapshots};
 use crate::raft::types::{Member, TypeConfig, Vote};
@@ -52,6 +53,7 @@ const LISTENING: Duration = Duration::from_millis(200);
 pub(crate) struct Peers {
     pub(crate) roster: Roster,
     pub(crate) time: Arc<ClusterTime>,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) snapshots: Snapshots,
 }
 
@@ -61,6 +63,7 @@ pub(crate) struct Peer {
     purpose: Purpose,
     roster: Roster,
     time: Arc<ClusterTime>,
+    ledger: Arc<Ledger>,
     snapshots: Snapshots,
 }
 
@@ -69,7 +72,7 @@ impl Peers {
         // The way is looked up at each try: the member may get another address while this node leads.
         self.roster.note_member(id, member);
         let (roster, time, snapshots) = (self.roster.clone(), Arc::clone(&self.time), self.snapshots.clone());
-        Peer { id, purpose, roster, time, snapshots }
+        Peer { id, purpose, roster, time, ledger: Arc::clone(&self.ledger), snapshots }
     }
 }
 
@@ -200,12 +203,12 @@ impl Peer {
         }));
         let (window, time) = (Window::new(UNACKNOWLEDGED_BYTES), Arc::clone(&self.time));
         let (sent, peer) = (window.clone(), Arc::new(self.judge(0)));
-        let judge = Arc::clone(&peer);
+        let (judge, ledger) = (Arc::clone(&peer), Arc::clone(&self.ledger));
         let appends = commits::with_entries(input, Arc::clone(way.link().commit_wanted()));
         let appends = appends.then(move |request| {
             judge.term.store(request.vote.leader_id.term, Ordering::Relaxed);
             sending.unanswered.fetch_add(1, Ordering::Relaxed);
-            let append = convert::append(&request, time.stamp().map(|at| at.0));
+            let append = convert::append(&request, time.stamp().map(|at| at.0), &ledger);
             let sent = sent.clone();
             async move {
                 sent.send(prost::Message::encoded_len(&append)).await;
@@ -307,7 +310,7 @@ impl RaftNetworkV2<TypeConfig> for Peer {
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let stamp_ms = self.time.stamp().map(|at| at.0);
         let quorum_lost = self.roster.quorum_lost();
-        let append = wire::Append { quorum_lost, ..convert::append(&request, stamp_ms) };
+        let append = wire::Append { quorum_lost, ..convert::append(&request, stamp_ms, &self.ledger) };
         let (term, known) =
             (request.vote.leader_id.term, request.prev_log_id.as_ref().map_or(0, |id| id.index));
         let sent = Instant::now();
