@@ -43,9 +43,6 @@ fn new_addresses_and_an_emptied_seed_disturb_nobody() {
     let name = "member at a new address";
     group.report.check(followed, || format!("{name}: it does not have the newest entry after {FOLLOWED:?}"));
     group.endures(&whole, &mark, &State { name, lines: 2, ..State::default() });
-    // Whatever it takes until then.
-    group.stop(moved);
-    group.start(moved);
     let mark = group.mark();
     group.is_mended(moved, &mark, 3);
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use super::figures::{State, Whole, pause};
+use super::figures::{State, Whole};
 use super::group::Group;
 use super::small_disk::SmallDisk;
 use super::truth::Says;
@@ -60,14 +60,14 @@ impl Group {
         }
     }
 
-    /// Writes so many entries, on several connections.
-    fn write_entries(&self, count: u64, bytes: usize) {
+    /// Writes values of that length. With one writer each of them is an entry of its own.
+    fn write_values(&self, count: u64, bytes: usize, writers: u64) {
         let address = self.member(self.leader().expect("a leader")).address();
         std::thread::scope(|scope| {
-            for writer in 0..8 {
+            for writer in 0..writers {
                 scope.spawn(move || {
                     let mut connection = crate::node::http::Connection::open(address);
-                    for n in (writer..count).step_by(8) {
+                    for n in (writer..count).step_by(writers as usize) {
                         // It does not compress.
                         let mut seed = n + 1;
                         let value: Vec<u8> = std::iter::repeat_with(|| {
@@ -125,7 +125,7 @@ fn a_disk_of_a_follower_that_is_slow_or_full_disturbs_nobody() {
 /// The snapshots of those that could send one are damaged, and a member needs one.
 fn is_damaged(group: &mut Group, whole: &Whole, leader: usize) {
     group.kill(2);
-    group.write_entries(BEHIND, 100);
+    group.write_values(BEHIND, 100, 1);
     group.compact();
     for n in group.running() {
         for file in fs::read_dir(group.places.path(n).join("snapshots")).expect("a directory").flatten() {
@@ -151,8 +151,8 @@ fn is_damaged(group: &mut Group, whole: &Whole, leader: usize) {
 fn is_too_large(group: &mut Group, whole: &Whole, small: &SmallDisk) {
     let (leader, _) = group.roles();
     group.kill(2);
-    group.write_entries(LARGE_KEYS, LARGE_BYTES);
-    group.write_entries(BEHIND, 100);
+    group.write_values(LARGE_KEYS, LARGE_BYTES, 4);
+    group.write_values(BEHIND, 100, 1);
     group.compact();
     small.fill(TOO_LITTLE);
     let mark = group.mark();
@@ -176,9 +176,8 @@ fn is_full(group: &mut Group, whole: &Whole, small: &SmallDisk) {
     let mark = group.mark();
     small.fill(0);
     // Until its last segment is full.
-    group.write_entries(BEHIND, 4_000);
-    pause(Duration::from_secs(1));
-    group.write_entries(BEHIND, 100);
+    group.write_values(BEHIND, 4_000, 8);
+    group.write_values(BEHIND, 100, 1);
     let truth = |group: &Group| group.goes_on_without(leader, 2, "!ok", false);
     let state = State { name: "disk of a follower full", truth: &truth, lines: 2, ..State::default() };
     group.endures(whole, &mark, &state);
