@@ -78,7 +78,7 @@ fn is_emptied(group: &mut Group, whole: &super::figures::Whole) {
         State { name: "emptied seed, before it replaces", truth: &truth, lines: 3, ..State::default() };
     group.endures(whole, &mark, &state);
     let mark = group.mark();
-    eventually("it takes its own place", || group.is_whole().ok());
+    group.is_well();
     group.learn_ids();
     let told = group.member(leader).cluster().expect("an answer");
     group.report.check(state_of(&told, old) == "no member", || format!("{old} is a member still"));

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::figures::pause;
 use super::member::Member;
 use super::report::Report;
 use crate::cluster_suite::harness::Cluster;
-use crate::node::{PROGRAM, eventually};
+use crate::node::{PATIENCE, PROGRAM, eventually};
 
 /// Names another program to be measured.
 const OTHER_PROGRAM: &str = "KVORUM_BIN";
@@ -84,8 +85,19 @@ impl Group {
     /// Starts these nodes and waits until they are a cluster in which all is well.
     pub(crate) fn start_all(&mut self, nodes: impl IntoIterator<Item = usize>) {
         nodes.into_iter().for_each(|n| self.start(n));
-        eventually("all is well", || self.is_whole().ok());
+        self.is_well();
         self.learn_ids();
+    }
+
+    /// Waits until all is well; says what is not if that does not come.
+    pub(crate) fn is_well(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut told = self.is_whole();
+        while told.is_err() && Instant::now() < deadline {
+            pause(Duration::from_millis(20));
+            told = self.is_whole();
+        }
+        assert_eq!(told, Ok(()), "all is not well again after {PATIENCE:?}");
     }
 
     /// Takes note of the ids of the nodes that run.
@@ -209,7 +221,7 @@ impl Group {
         let has_it = || self.member(n).get(&newest).is_some_and(|read| read.status == 200);
         eventually("it has the newest entry", || has_it().then_some(()));
         let took = begun.elapsed();
-        eventually("all is well again", || self.is_whole().ok());
+        self.is_well();
         self.learn_ids();
         let state = self.report.state().to_owned();
         let what = || format!("{state}: node {n} had the newest entry {took:.1?} after it was mended");

@@ -125,7 +125,7 @@ fn takes_a_taken_address(group: &mut Group, whole: &Whole) {
             matches!(removed.status, 200 | 404).then_some(())
         });
     }
-    eventually("all is well again", || group.is_whole().ok());
+    group.is_well();
 }
 
 /// A member that comes back with an older copy of its directory.
@@ -154,7 +154,7 @@ fn is_rolled_back(group: &mut Group, whole: &Whole) {
     group.stop(away);
     group.empty(away);
     group.start(away);
-    eventually("it takes its own place", || group.is_whole().ok());
+    group.is_well();
     group.learn_ids();
     let mark = group.mark();
     group.is_mended(away, &mark, 1);
