@@ -6,7 +6,6 @@ use super::figures::{State, pause};
 use super::group::Group;
 use super::truth::{Says, state_of};
 use crate::cluster_suite::harness::Cluster;
-use crate::node::eventually;
 use crate::node::ports::free_port;
 
 /// How soon a member at a new address has the newest entry.

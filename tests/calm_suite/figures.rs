@@ -35,7 +35,8 @@ pub(crate) struct Window {
     log: BTreeMap<usize, f64>,
     /// Writes that were acknowledged.
     written: u64,
-    /// Writes per processor second of the leader.
+    /// Writes per processor second of the leader, without what the leader of a whole cluster uses while nobody writes: a busy
+    /// machine takes fewer writes, and each would have a larger part of that.
     rate: Option<f64>,
 }
 
@@ -89,7 +90,8 @@ pub(crate) fn pause(time: Duration) {
 
 impl Group {
     /// Measures the nodes that run for so long.
-    pub(crate) fn measure(&self, time: Duration, load: Option<&Load>) -> Window {
+    /// `idle` is the share of a core that the leader of a whole cluster uses without load.
+    pub(crate) fn measure(&self, time: Duration, load: Option<&Load>, idle: f64) -> Window {
         let leader = self.leader();
         let written = || load.map_or(0, Load::written);
         let sample = || {
@@ -105,16 +107,18 @@ impl Group {
             shares: before.keys().map(|n| (*n, used(n) / seconds)).collect(),
             log: before.keys().map(|n| (*n, logged(n) / seconds)).collect(),
             written,
-            rate: leader.filter(|_| written > 0).map(|leader| written as f64 / used(&leader).max(0.01)),
+            rate: leader
+                .filter(|_| written > 0)
+                .map(|leader| written as f64 / (used(&leader) - idle * seconds).max(0.01)),
         }
     }
 
-    fn measure_loaded(&self, at: Option<usize>, time: Duration) -> Window {
+    fn measure_loaded(&self, at: Option<usize>, time: Duration, idle: f64) -> Window {
         let at = at.or_else(|| self.leader()).unwrap_or_else(|| self.running()[0]);
         let load = Load::on(&[self.member(at).address()]);
         // Opening connections is not what is measured.
         pause(Duration::from_millis(300));
-        let window = self.measure(time, Some(&load));
+        let window = self.measure(time, Some(&load), idle);
         load.stop();
         window
     }
@@ -128,8 +132,8 @@ impl Group {
     pub(crate) fn whole_for(&mut self, name: &str, loaded: Duration) -> Whole {
         self.report.begin(name);
         self.wait_until_quiet();
-        let idle = self.measure(WINDOW, None);
-        let loaded = self.measure_loaded(None, loaded);
+        let idle = self.measure(WINDOW, None, 0.0);
+        let loaded = self.measure_loaded(None, loaded, idle.share());
         let whole = Whole { idle, loaded };
         let logs = [whole.idle.log(), whole.loaded.log()];
         self.report.check(logs[0] == 0.0, || format!("{name}: an idle cluster logs {:.0} bytes/s", logs[0]));
@@ -143,11 +147,11 @@ impl Group {
         self.report.begin(state.name);
         let becomes_true = Instant::now() + state.within;
         self.is_true(state, becomes_true);
-        let idle =
-            self.best_of(|group| group.measure(WINDOW, None), |group, window| group.idles(whole, window));
+        let idle = self
+            .best_of(|group| group.measure(WINDOW, None, 0.0), |group, window| group.idles(whole, window));
         self.is_true(state, becomes_true);
         let loaded = self.best_of(
-            |group| group.measure_loaded(state.refusing, WINDOW),
+            |group| group.measure_loaded(state.refusing, WINDOW, whole.idle.share()),
             |group, window| group.works(whole, window, state.refusing.is_none()),
         );
         self.is_true(state, becomes_true);

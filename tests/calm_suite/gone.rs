@@ -4,7 +4,6 @@ use super::figures::State;
 use super::group::Group;
 use super::truth::Says;
 use crate::cluster_suite::harness::Cluster;
-use crate::node::eventually;
 
 impl Group {
     /// Whether the nodes that run are ready, say that `leader` leads, and that these members are not there.

@@ -6,7 +6,6 @@ use super::figures::State;
 use super::group::Group;
 use super::truth::Says;
 use crate::cluster_suite::harness::Cluster;
-use crate::node::eventually;
 
 /// A node says so late that nobody leads it: readiness outlives an election.
 const LEADERLESS: Duration = Duration::from_secs(12);

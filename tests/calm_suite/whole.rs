@@ -7,7 +7,6 @@ use serde_json::Value;
 use super::group::Group;
 use super::load::Load;
 use crate::cluster_suite::harness::Cluster;
-use crate::node::eventually;
 
 /// How long it is loaded.
 const LOADED: Duration = Duration::from_secs(20);
