@@ -108,8 +108,14 @@ impl Cluster {
 
     /// Node `n`, yet to be started, for tests that do not wait until it serves.
     pub(crate) fn command(&self, n: usize) -> Command {
-        let settings = self.settings_at(self.peers[n]);
-        serve(Command::new(PROGRAM), &self.path(n), &borrowed(&settings))
+        self.command_as(Command::new(PROGRAM), n, &[])
+    }
+
+    /// As [`Cluster::command`], with further settings. `command` is the program, or something that runs it.
+    pub(crate) fn command_as(&self, command: Command, n: usize, further: &[(&str, &str)]) -> Command {
+        let mut settings = self.settings_at(self.peers[n]);
+        settings.extend(further.iter().map(|(key, value)| ((*key).into(), (*value).into())));
+        serve(command, &self.path(n), &borrowed(&settings))
     }
 
     /// Starts node `n` with further variables of the environment.

@@ -1,5 +1,6 @@
 //! What a cluster of real nodes must hold, by subject.
 
+mod authority;
 mod failover;
 mod formation;
 mod harness;

@@ -5,35 +5,9 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-
+use super::authority::Authority;
 use super::harness::{Cluster, members, serves, settled};
 use crate::node::{Ended, Node, eventually};
-
-/// An authority, and what it gives.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-}
-
-impl Authority {
-    fn new() -> Authority {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        Authority { issuer: Issuer::new(params, key), pem }
-    }
-
-    /// Writes a certificate and its key for a node on loopback.
-    fn give(&self, cert: &PathBuf, key: &PathBuf) {
-        let pair = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
-        let signed = params.signed_by(&pair, &self.issuer).expect("a certificate");
-        fs::write(cert, signed.pem()).expect("it can be written");
-        fs::write(key, pair.serialize_pem()).expect("it can be written");
-    }
-}
 
 /// What a node says when it has read its files anew.
 const EXCHANGED: &str = "the certificates for peers were exchanged";
