@@ -1,6 +1,6 @@
 //! What is known of the cluster as a whole: the leader's view of the members, and this node's own place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use openraft::async_runtime::WatchReceiver;
@@ -74,6 +74,9 @@ impl Members {
         let metrics = self.raft.metrics().borrow_watched().clone();
         let last_index = metrics.last_log_index.unwrap_or(0);
         let own = self.leader.node;
+        // Before the tally is locked: a new lead forgets it.
+        let mut troubles: BTreeMap<u64, String> =
+            effective.nodes().filter_map(|(id, _)| Some((*id, self.trouble(*id)?))).collect();
         let tally = self.tally.lock();
         let members = effective.nodes().map(|(id, member)| {
             let (id, is_own) = (*id, *id == own);
@@ -100,7 +103,7 @@ impl Members {
                 diverged: tally.is_wrong(id)
                     || self.leader.roster.rolled_back(id).is_some()
                     || is_own && self.replica.diverged.load(Ordering::Relaxed),
-                trouble: self.trouble(id).filter(|_| leads && !is_own),
+                trouble: troubles.remove(&id).filter(|_| leads && !is_own),
             }
         });
         let members = members.collect();
