@@ -118,7 +118,7 @@ fn bad_value(error: &ConfigError, in_force: &BTreeMap<&'static str, (Value, Orig
 
 fn from_file(path: &Path, disk: &dyn Disk) -> Result<Vec<Found>, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    let bytes = super::memory::read(disk, path, MAX_FILE_BYTES).map_err(unreadable)?;
+    let bytes = disk.read_to_end(path, MAX_FILE_BYTES).map_err(unreadable)?;
     let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
     let text = String::from_utf8(bytes).map_err(|_| malformed("not UTF-8".to_owned()))?;
     let table = File::from_str(&text, FileFormat::Toml).collect().map_err(|error| match error {
