@@ -133,7 +133,10 @@ async fn meet(
     let secret = Secret::load(&options.disk, config.secret_file.clone()).map_err(OpenError::Secret)?;
     let secret = Arc::new(secret);
     let tls = match &config.tls {
-        Some(files) => Some(Tls::load(&options.disk, files.clone()).map_err(OpenError::Tls)?),
+        Some(files) => {
+            let clock = Arc::clone(&options.clock);
+            Some(Tls::load(&options.disk, files.clone(), clock).map_err(OpenError::Tls)?)
+        }
         None => None,
     };
     let transport = tls.clone().map(|tls| -> Arc<dyn Transport> { tls }).or(transport);
