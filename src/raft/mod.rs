@@ -59,6 +59,7 @@ mod status;
 mod stopping;
 mod survey;
 mod syncs;
+mod time_note;
 mod touches;
 mod transport;
 mod turns;
