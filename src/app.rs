@@ -8,6 +8,8 @@
 //!
 //! The two runtimes are apart so that a flood of requests cannot keep heartbeats, votes or the log waiting.
 //!
+//! SIGHUP has the configuration read again: what can be changed under way is, the rest is named in the log.
+//!
 //! Start: signals, listeners (they answer probes while the node recovers), the node, then the gate opens. End: unready,
 //! drain, listeners, node. The process ends with [`Error`] if the node fails under way, if a second signal comes, or
 //! if the deadline passes.
@@ -16,22 +18,27 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::clock::SystemClock;
-use crate::config::{Config, memory_limit_bytes};
+use crate::config::{Config, Loaded, memory_limit_bytes};
 use crate::disk::{Disk, Real, SocketName, listen_at};
 use crate::history::History;
 use crate::http::{Gate, Local, Server};
 use crate::raft::{ADMIN_SOCKET, Failure, Node, OpenError, Options, Yielding};
 use crate::service::{Kv, Past};
-use crate::shutdown::{Signals, Tasks};
+use crate::shutdown::{HangUps, Signals, Tasks};
+use crate::telemetry;
 
 /// Fewest workers of the raft runtime: one long apply must not stop everything else.
 const RAFT_WORKERS_MIN: usize = 2;
+
+/// The one setting that is taken over under way.
+const LOG_LEVEL: &str = "log.level";
 
 /// What the node keeps of the shutdown's time to close its log.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -77,13 +84,19 @@ pub enum Error {
     Deadline,
 }
 
+/// What reads the configuration again. Its error is a text for the log.
+pub type Reread = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
+
 /// Runs a node until a signal ends it.
-pub fn serve(config: Config) -> Result<(), Error> {
+pub fn serve(loaded: Loaded, reread: Reread) -> Result<(), Error> {
+    // Also for files that libraries create.
+    umask(Mode::RWXG | Mode::RWXO);
+    let config = loaded.config.clone();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let config = fit_open_files(config, raise_open_files());
     let front = runtime("front", cores)?;
     let raft = runtime("raft", (cores / 2).max(RAFT_WORKERS_MIN))?;
-    let ended = front.block_on(run(config, raft.handle().clone()));
+    let ended = front.block_on(run((loaded, reread), config, raft.handle().clone()));
     // Everything that must be waited for has been; what is left (a recovery that was called off) may be cut.
     front.shutdown_background();
     raft.shutdown_background();
@@ -143,10 +156,11 @@ fn fit_open_files(mut config: Config, files: Option<u64>) -> Config {
     config
 }
 
-async fn run(config: Config, raft: Handle) -> Result<(), Error> {
+async fn run((loaded, reread): (Loaded, Reread), config: Config, raft: Handle) -> Result<(), Error> {
     let mut signals = Signals::listen()?;
     let gate = Arc::new(Gate::new());
     let tasks = Tasks::new();
+    tasks.spawn("hang-ups", follow_hang_ups(HangUps::listen()?, loaded, reread, tasks.stopped()));
     listen(&config, &gate, &tasks).await?;
     let disk: Arc<dyn Disk> = Arc::new(Real);
     let mut opening = open(&config, &raft, &disk);
@@ -184,8 +198,48 @@ async fn run(config: Config, raft: Handle) -> Result<(), Error> {
     tracing::info!(signal, "stopping");
     tokio::select! {
         stopped = stop(&config, &tasks, node, history, socket) => stopped,
-        _ = signals.next() => Err(Error::Interrupted),
+        _ = signals.another() => Err(Error::Interrupted),
     }
+}
+
+/// Reads the configuration again at each SIGHUP. Secrets and certificates need none: they are read again each second.
+async fn follow_hang_ups(
+    mut hang_ups: HangUps,
+    mut loaded: Loaded,
+    reread: Reread,
+    stopped: impl Future<Output = ()>,
+) {
+    let reread = Arc::new(reread);
+    let mut stopped = std::pin::pin!(stopped);
+    loop {
+        tokio::select! {
+            () = &mut stopped => return,
+            () = hang_ups.next() => {}
+        }
+        let again = Arc::clone(&reread);
+        match tokio::task::spawn_blocking(move || again()).await {
+            Ok(Ok(new)) => {
+                change(&loaded, &new);
+                loaded = new;
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(error, "SIGHUP: the configuration is wrong, and nothing of it is used");
+            }
+            Err(panic) => tracing::warn!(error = %panic, "SIGHUP: the configuration was not read again"),
+        }
+    }
+}
+
+/// Takes over what can be changed under way, and names what cannot.
+fn change(old: &Loaded, new: &Loaded) {
+    let level = &new.config.telemetry.level;
+    if let Err(error) = telemetry::set_level(level) {
+        tracing::warn!(error, "SIGHUP: the log level stays as it was");
+    }
+    let mut waiting = old.differences(new);
+    waiting.retain(|key| *key != LOG_LEVEL);
+    let waiting = waiting.join(", ");
+    tracing::info!(level, at_the_next_start = waiting, "SIGHUP: the configuration was read again");
 }
 
 /// Notes the node's figures now and then.

@@ -84,6 +84,9 @@ impl Tasks {
     }
 }
 
+/// How long a further signal is taken for the one before: supervisors send SIGTERM to a process and to its group.
+const SAME: Duration = Duration::from_secs(1);
+
 /// The signals that end the process.
 #[derive(Debug)]
 pub struct Signals {
@@ -92,8 +95,14 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes SIGTERM and SIGINT over from the system. Inside a tokio runtime only.
+    /// Takes the signals over from the system that would end the process. SIGTERM and SIGINT are told by [`Signals::next`];
+    /// SIGHUP is told by [`HangUps`]; SIGUSR1 and SIGUSR2 do nothing. (SIGPIPE does nothing in any program of Rust.) Inside a
+    /// tokio runtime only.
     pub fn listen() -> std::io::Result<Signals> {
+        for silent in [SignalKind::hangup(), SignalKind::user_defined1(), SignalKind::user_defined2()] {
+            // The system's own answer to a signal does not come back when a listener goes.
+            drop(signal(silent)?);
+        }
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -106,6 +115,33 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+
+    /// Waits for a signal that is another than the one that [`Signals::next`] has just told.
+    pub async fn another(&mut self) -> &'static str {
+        let told = Instant::now();
+        loop {
+            let signal = self.next().await;
+            if told.elapsed() >= SAME {
+                return signal;
+            }
+        }
+    }
+}
+
+/// SIGHUP: whoever sends it wants the process to read again what can be read again.
+#[derive(Debug)]
+pub struct HangUps(Signal);
+
+impl HangUps {
+    /// Takes SIGHUP over from the system. Inside a tokio runtime only.
+    pub fn listen() -> std::io::Result<HangUps> {
+        Ok(HangUps(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
     }
 }
 

@@ -180,6 +180,98 @@ fn config_check_and_show() {
     assert!(complaint(&public).contains("auth.allow_anonymous"), "{}", complaint(&public));
 }
 
+/// Goal: an empty variable is as if it were not there, for the server's settings and for client commands alike.
+#[test]
+fn empty_variables_are_unset() {
+    let check = |variables: &[(&str, &str)]| {
+        let mut command = program(&["config", "check"]);
+        command.envs(variables.iter().copied()).output().expect("it runs")
+    };
+    let empty = [("KVORUM_CONFIG", ""), ("KVORUM_LOG__LEVEL", ""), ("KVORUM_STORE__MAX_BYTES", "")];
+    let checked = check(&empty);
+    assert_eq!(said(&checked).1, 0, "{}", complaint(&checked));
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = Node::start(directory.path());
+    let asked = program(&["stats", "--url", &node.url()]).env("KVORUM_URL", "").output().expect("it runs");
+    assert_eq!(said(&asked).1, 0, "{}", complaint(&asked));
+    let asked = program(&["config", "check"]).env("KVORUM_URL", "").output().expect("it runs");
+    assert_eq!(said(&asked).1, 0);
+    let nobody = program(&["stats"]).env("KVORUM_URL", "").output().expect("it runs");
+    assert!(!complaint(&nobody).contains("--url :"), "the default is asked: {}", complaint(&nobody));
+}
+
+/// Goal: `config check` looks into the files that are named, as a start would.
+#[test]
+fn config_check_looks_for_files() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(path("secret"), "0123456789abcdef0123456789abcdef\n").expect("a file can be written");
+    std::fs::write(path("short"), "secret\n").expect("a file can be written");
+    std::fs::write(path("text"), "neither a certificate nor a backup\n").expect("a file can be written");
+    let check = |settings: &[(&str, String)]| {
+        let mut command = program(&["config", "check"]);
+        for (key, value) in settings {
+            command.args(["--set", &format!("{key}={value}")]);
+        }
+        let output = command.output().expect("it runs");
+        (output.status.code(), complaint(&output))
+    };
+    let secret = |name: &str| ("cluster.secret_file", path(name));
+    assert_eq!(check(&[secret("secret")]).0, Some(0));
+    let tls = |name: &str| {
+        ["peer.tls_cert_file", "peer.tls_key_file", "peer.tls_ca_file"].map(|key| (key, path(name)))
+    };
+    for (settings, key, words) in [
+        (vec![secret("nowhere")], "cluster.secret_file", "nowhere"),
+        (vec![secret("short")], "cluster.secret_file", "shorter"),
+        (tls("nowhere").to_vec(), "peer.tls_cert_file", "nowhere"),
+        (tls("text").to_vec(), "peer.tls_cert_file", "text"),
+        (vec![("cluster.restore_from", path("nowhere"))], "cluster.restore_from", "nowhere"),
+        (vec![("cluster.restore_from", path("text"))], "cluster.restore_from", "text"),
+    ] {
+        let (status, complaint) = check(&settings);
+        assert_eq!(status, Some(78), "{settings:?}");
+        assert!(complaint.contains(key) && complaint.contains(words), "{complaint}");
+    }
+}
+
+/// Goal: a client command takes a pipe for a file, to its end; where positions are needed it says so, and calls nothing damaged.
+#[test]
+fn pipes_are_read_to_their_end() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = Node::start(&directory.path().join("data"));
+    let backup = directory.path().join("backup");
+    node.put("/v1/kv/k", b"old");
+    let taken = node.client(&["backup", backup.to_str().expect("UTF-8")]);
+    assert_eq!(said(&taken).1, 0, "{}", complaint(&taken));
+    let piped = |script: &str| {
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", script]).env("KVORUM_URL", node.url()).env("KVORUM", node::PROGRAM);
+        command.env("PLACE", directory.path()).output().expect("it runs")
+    };
+    let large = piped(r#""$KVORUM" set k --file <(head -c 300000 /dev/zero)"#);
+    assert_eq!(said(&large).1, 0, "{}", complaint(&large));
+    assert_eq!(node.get("/v1/kv/k").body, [0; 300_000]);
+    assert_eq!(said(&piped(r#"printf new | "$KVORUM" set k --file /dev/stdin"#)).1, 0);
+    assert_eq!(node.get("/v1/kv/k").body, b"new");
+    assert_eq!(said(&piped(r#""$KVORUM" set k --file /proc/self/comm"#)).1, 0);
+    assert_eq!(node.get("/v1/kv/k").body, b"kvorum\n");
+    let batch = piped(r#""$KVORUM" batch <(echo '{"op":"set","key":"b","value":"1"}')"#);
+    assert_eq!(said(&batch).1, 0, "{}", complaint(&batch));
+    assert_eq!(node.get("/v1/kv/b").body, b"1");
+    let broken = piped(r#""$KVORUM" set k --file "$PLACE/nowhere""#);
+    assert_eq!((said(&broken).1, node.get("/v1/kv/k").body), (74, b"kvorum\n".to_vec()));
+    for command in [
+        r#""$KVORUM" snapshot verify <(cat "$PLACE/backup")"#,
+        r#""$KVORUM" restore <(cat "$PLACE/backup") --data-dir "$PLACE/new""#,
+    ] {
+        let refused = piped(command);
+        assert_eq!(said(&refused).1, 2, "{}", complaint(&refused));
+        assert!(complaint(&refused).contains("not a regular file"), "{}", complaint(&refused));
+    }
+    assert!(!directory.path().join("new").exists());
+}
+
 /// Goal: the document is printed as it is committed.
 #[test]
 fn openapi() {

@@ -90,7 +90,11 @@ fn every_key_can_be_set_everywhere() {
         assert!(in_file.is_ok(), "{}: {:?}", key.name, in_file.err());
         let in_environment = from_environment(&[(&key.variable(), key.default)]).expect(key.name);
         let setting = in_environment.settings.iter().find(|setting| setting.key == key).expect("a setting");
-        assert_eq!(setting.origin, Origin::Environment(key.variable()));
+        let origin = match key.default.is_empty() && !key.takes_empty {
+            true => Origin::Default,
+            false => Origin::Environment(key.variable()),
+        };
+        assert_eq!(setting.origin, origin);
         assert!(!key.doc.is_empty() && !key.doc.contains('|'), "{} has a text for the table", key.name);
     }
 }
@@ -144,6 +148,52 @@ fn other_variables_are_passed_over() {
     ];
     let loaded = from_environment(&variables).expect("none of these is a setting");
     assert!(loaded.settings.iter().all(|setting| setting.origin == Origin::Default));
+}
+
+/// Goal: an empty variable is as if it were not there, but where empty is a value; elsewhere empty is what stands there.
+#[test]
+fn empty_variables_are_unset() {
+    for key in KEYS {
+        let loaded = from_environment(&[(&key.variable(), "")]).expect(key.name);
+        let setting = loaded.settings.iter().find(|setting| setting.key == key).expect("a setting");
+        match key.takes_empty {
+            true => assert_eq!(
+                (setting.value.as_str(), &setting.origin),
+                ("", &Origin::Environment(key.variable()))
+            ),
+            false => assert_eq!((setting.value.as_str(), &setting.origin), (key.default, &Origin::Default)),
+        }
+    }
+    let off = from_environment(&[("KVORUM_OPS__LISTEN", "")]).expect("it turns the listener off");
+    assert_eq!(off.config.http.ops_listen, None);
+    let sources =
+        Sources { environment: environment(&[("KVORUM_STORE__MAX_KEYS", "")]), ..Sources::default() };
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = file(directory.path(), "[store]\nmax_keys = 7\n");
+    let loaded = load(&Sources { file: Some(path), ..sources }, &Real).expect("valid");
+    assert_eq!(loaded.config.seed.max_keys, 7, "what stands below counts");
+    refused(from_environment(&[("KVORUM_XYZZY__Q", "")]), &["xyzzy.q"]);
+    refused(from_file("[log]\nlevel = \"\"\n"), &["log.level", "kvorum.toml"]);
+}
+
+/// Goal: seeds and the advertised address are a host and a port, each seed stands there once, and a slip is told at once.
+#[test]
+fn addresses_of_peers_are_a_host_and_a_port() {
+    let with = |name: &str, value: &str| {
+        let listens = ("KVORUM_PEER__LISTEN", "127.0.0.1:7000");
+        from_environment(&[listens, (name, value)])
+    };
+    for (variable, key) in
+        [("KVORUM_CLUSTER__SEEDS", "cluster.seeds"), ("KVORUM_PEER__ADVERTISE", "peer.advertise")]
+    {
+        for good in ["a:7000", "[::1]:7000", "10.0.0.1:7000"] {
+            assert!(with(variable, good).is_ok(), "{key} = {good}");
+        }
+        for bad in ["http://a:7000", "a:99999", "a", "a:0", "user@a:7000", "a:7000/x", "::1:7000"] {
+            refused(with(variable, bad), &[key, bad, variable]);
+        }
+    }
+    refused(with("KVORUM_CLUSTER__SEEDS", "a:7000,b:7000,A:7000"), &["cluster.seeds", "A:7000", "twice"]);
 }
 
 /// Goal: values that make no sense are refused, with the key, where it stood and what is wanted.
@@ -213,7 +263,7 @@ fn numbers_and_switches_are_taken_as_they_are_meant() {
     }
     assert!(tried > 15, "numbers, sizes and switches were tried: {tried}");
     refused(from_file("[store]\nmax_keys = 1.5\n"), &["`store.max_keys`", "1.5", "whole number"]);
-    for digits in ["+1", " 1", "1 ", "1e3", "1_000", "0x10", ""] {
+    for digits in ["+1", " 1", "1 ", "1e3", "1_000", "0x10", " "] {
         refused(from_environment(&[("KVORUM_STORE__MAX_KEYS", digits)]), &["`store.max_keys`"]);
     }
 }

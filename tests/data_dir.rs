@@ -101,6 +101,89 @@ fn a_second_process_is_refused() {
     assert_eq!(Node::start(directory.path()).get("/v1/kv/k").body, b"w", "the lock ends with its process");
 }
 
+/// Goal: whoever tidies up and removes the file `lock` does not let a second process in.
+#[test]
+fn a_removed_lock_protects_still() {
+    let directory = directory();
+    let node = Node::start(directory.path());
+    std::fs::remove_file(directory.path().join("lock")).expect("it is there");
+    says(&refused(directory.path()), 75, &["in use by another process"]);
+    assert_eq!(node.put("/v1/kv/k", b"v").status, 201);
+}
+
+/// Goal: nobody but the owner can read what a node or a backup writes, whatever the umask; a directory that was open before is
+/// warned of and stays as it is.
+#[test]
+fn data_is_private() {
+    fn open(path: &Path, found: &mut Vec<PathBuf>) {
+        let mode = std::fs::symlink_metadata(path).expect("it is there").permissions().mode();
+        if mode & 0o077 != 0 {
+            found.push(path.to_owned());
+        }
+        if path.is_dir() {
+            let entries = std::fs::read_dir(path).expect("a directory");
+            entries.for_each(|entry| open(&entry.expect("an entry").path(), found));
+        }
+    }
+    let home = directory();
+    let data = home.path().join("data");
+    let with_umask = || {
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"umask 000; exec "$0" "$@""#, PROGRAM]);
+        command
+    };
+    let node = Node::try_start(with_umask(), &data, &[]).expect("it starts");
+    assert_eq!(node.put("/v1/kv/k?ttl_ms=100000", b"v").status, 201);
+    let backup = home.path().join("backup");
+    let mut taken = with_umask();
+    taken.arg("backup").arg(&backup).env("KVORUM_URL", node.url());
+    assert!(taken.output().expect("it runs").status.success());
+    assert_eq!(node.send("POST", "/v1/admin/compact", &[], b"").status, 200);
+    let mut found = Vec::new();
+    open(&data, &mut found);
+    open(&backup, &mut found);
+    assert_eq!(found, Vec::<PathBuf>::new(), "while it runs");
+    let ended = node.terminate();
+    assert!(!ended.said.contains("may look into"), "{}", ended.said);
+    open(&data, &mut found);
+    assert_eq!(found, Vec::<PathBuf>::new(), "after its end");
+
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).expect("it can be set");
+    let said = Node::start(&data).terminate().said;
+    assert_eq!(
+        said.matches("every user of this machine may look into the data directory").count(),
+        1,
+        "{said}"
+    );
+    let mode = std::fs::metadata(&data).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+}
+
+/// The most memory that a process had at a time, in KiB.
+fn peak_kib(node: &Node) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells it");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Goal: a restart takes no more memory than a first start, however large segments are: they are read in pieces, zeros included.
+#[test]
+fn a_restart_gives_memory_back() {
+    let directory = directory();
+    let settings = [("wal.segment_bytes", "256MiB")];
+    let node = Node::start_with(directory.path(), &settings);
+    for number in 0..100 {
+        assert_eq!(node.put(&format!("/v1/kv/k{number}"), &[b'v'; 20_000]).status, 201);
+    }
+    let new = peak_kib(&node);
+    assert_eq!(node.terminate().status, Some(0));
+    let node = Node::start_with(directory.path(), &settings);
+    assert_eq!(node.get("/v1/kv/k99").body, [b'v'; 20_000]);
+    let again = peak_kib(&node);
+    assert!(again < new + (32 << 10), "{again} KiB after a restart, {new} KiB when new");
+    assert_eq!(node.terminate().status, Some(0));
+}
+
 /// Goal: the log of one cluster under the identity of another is refused, and untouched.
 #[test]
 fn a_directory_of_two_clusters_is_refused() {
@@ -249,6 +332,9 @@ fn a_directory_that_cannot_be_written_is_refused() {
     let file = directory.path().join("data");
     std::fs::write(&file, b"not a directory").expect("a file can be written");
     says(&refused(&file), 73, &[file.to_str().expect("UTF-8")]);
+    let ended = refused(&file.join("below"));
+    says(&ended, 73, &[]);
+    assert_eq!(ended.said.matches("(os error").count(), 1, "the cause is said once: {}", ended.said);
 
     let read_only = directory.path().join("read-only");
     std::fs::create_dir(&read_only).expect("a directory can be made");

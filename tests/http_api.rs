@@ -353,6 +353,54 @@ fn a_second_signal_ends_at_once() {
     let mut node = Node::start_with(directory.path(), &settings);
     node.signal(rustix::process::Signal::TERM);
     node.wait_for("stopping");
+    // Within a second it would be the same one, sent to the process and to its group.
+    node.signal(rustix::process::Signal::TERM);
+    std::thread::park_timeout(std::time::Duration::from_millis(1_300));
+    assert_eq!(node.get("/healthz").status, 200, "it still drains");
     node.signal(rustix::process::Signal::TERM);
     assert_eq!(node.ended().status, Some(130));
+}
+
+/// Goal: SIGHUP has the configuration read again, and neither it nor the signals that nobody has a use for end the process.
+#[test]
+fn a_hang_up_reads_the_configuration_again() {
+    use rustix::process::Signal;
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("kvorum.toml");
+    let write = |text: &str| std::fs::write(&file, text).expect("a file can be written");
+    write("[log]\nlevel = \"info\"\n");
+    let mut command = std::process::Command::new(node::PROGRAM);
+    command.env("KVORUM_CONFIG", &file);
+    // The harness takes all variables of Kvorum away that it finds; what a test sets stays.
+    let mut node = Node::try_start(command, &directory.path().join("data"), &[]).expect("it starts");
+    for signal in [Signal::USR1, Signal::USR2, Signal::PIPE, Signal::HUP] {
+        node.signal(signal);
+    }
+    node.wait_for("SIGHUP: the configuration was read again");
+    assert_eq!(node.put("/v1/kv/k", b"v").status, 201);
+    write("[log]\nlevel = \"loud\"\n");
+    node.signal(Signal::HUP);
+    let said = node.wait_for("SIGHUP: the configuration is wrong, and nothing of it is used");
+    assert!(said["error"].as_str().is_some_and(|error| error.contains("log.level")), "{said}");
+    write("[log]\nlevel = \"debug\"\n[http]\nidle_timeout_ms = 5000\n");
+    node.signal(Signal::HUP);
+    let said = node::eventually("the level is taken over", || {
+        let last = node.said().lines().rev().find(|line| line.contains("was read again"))?.to_owned();
+        last.contains("debug").then_some(last)
+    });
+    assert!(said.contains("http.idle_timeout_ms"), "{said}");
+    assert_eq!(node.get("/v1/kv/k").body, b"v");
+    assert_eq!(node.terminate().status, Some(0));
+}
+
+/// Goal: a first start with nothing but defaults has nothing to warn of, and neither has its stop.
+#[test]
+fn a_node_alone_warns_of_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = Node::start(&directory.path().join("data"));
+    assert_eq!(node.put("/v1/kv/k", b"v").status, 201);
+    let ended = node.terminate();
+    let loud = |line: &&str| line.contains(r#""level":"WARN""#) || line.contains(r#""level":"ERROR""#);
+    assert_eq!(ended.said.lines().filter(loud).collect::<Vec<_>>(), Vec::<&str>::new());
+    assert!(!ended.said.contains("handed over"), "there is nobody to hand over to: {}", ended.said);
 }

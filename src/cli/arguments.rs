@@ -374,7 +374,7 @@ pub(super) struct Config {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigAction {
-    /// Say whether the configuration can be used
+    /// Say whether the configuration can be used, and the files that it names
     Check(Settings),
     /// Print every setting, its value and where it stood
     Show(Settings),

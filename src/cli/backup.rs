@@ -134,6 +134,7 @@ impl Drop for Arriving {
 /// Makes a backup the beginning of a new cluster.
 pub(super) fn restore(restore: &Restore) -> Result<Exit, Failure> {
     let Restore { file, home, ttl, json } = restore;
+    input::expect_regular(file)?;
     let config = loaded(&home.settings())?.config;
     let what = raft::Restore { file: file.clone(), lifetimes: (*ttl).into() };
     let mut progress = Progress::new("restore");

@@ -97,12 +97,16 @@ impl Failure {
         Failure { exit, message: message.into() }
     }
 
-    /// `error` and everything behind it, in one line.
+    /// `error` and everything behind it, in one line. Errors that are logged alone name their cause themselves: a cause that
+    /// stands in the line already is not added again.
     pub(super) fn of(exit: Exit, error: &dyn std::error::Error) -> Failure {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(error) = source {
-            message += &format!(": {error}");
+            let cause = error.to_string();
+            if !message.contains(&cause) {
+                message += &format!(": {cause}");
+            }
             source = error.source();
         }
         Failure { exit, message }
@@ -158,6 +162,17 @@ mod tests {
         }
         let newer = app::Error::Node(raft::Failure::LevelTooHigh("log entry 5".into()));
         assert_eq!(Failure::from(newer).exit as u8, 77);
+    }
+
+    /// Goal: a line names each cause, and none twice.
+    #[test]
+    fn causes_are_named_once() {
+        let io = |text: &str| std::io::Error::other(text.to_owned());
+        let open = raft::OpenError::Io { path: "/data".into(), source: io("no such thing") };
+        let failure = Failure::from(app::Error::Open(open));
+        assert_eq!(failure.message, "the node did not start: /data: no such thing");
+        let system = Failure::from(app::Error::System(io("too many files")));
+        assert_eq!(system.message, "the system refused: too many files");
     }
 
     #[test]

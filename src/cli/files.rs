@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::arguments::{Files, Snapshot, SnapshotAction, Wal, WalAction};
 use super::exit::{Exit, Failure};
-use super::{node, output};
+use super::{input, node, output};
 use crate::disk::{Disk, Real};
 use crate::raft::snapshot;
 use crate::wal;
@@ -27,6 +27,7 @@ pub(super) fn snapshot(snapshot: &Snapshot) -> Result<Exit, Failure> {
     match &snapshot.action {
         SnapshotAction::Take(server) => node::snapshot(server),
         SnapshotAction::Verify(files) => {
+            input::expect_regular(&files.path)?;
             let summary = snapshot::verify(&Real, &files.path);
             let summary = summary.map_err(|error| Failure::of(of_snapshot(&error), &error))?;
             about_snapshot(&files.path, &summary, files.json)

@@ -5,7 +5,7 @@ use clap::CommandFactory;
 use super::arguments::{Arguments, Completions, Man};
 use super::exit::{Exit, Failure};
 use super::output;
-use crate::disk::{self, Disk, Real};
+use crate::disk;
 
 /// Prints a shell's completions.
 pub(super) fn completions(completions: &Completions) -> Result<Exit, Failure> {
@@ -20,11 +20,10 @@ pub(super) fn man(man: &Man) -> Result<Exit, Failure> {
     command.build();
     let Some(dir) = &man.dir else { return output::bytes(&page(&command, true)?) };
     let failed = |error: std::io::Error| Failure::new(Exit::Io, format!("{}: {error}", dir.display()));
-    Real.create_dir_all(dir).map_err(failed)?;
     let mut written = 0;
     write_pages(&command, "kvorum", &mut |name, page| {
         written += 1;
-        disk::replace(&Real, dir, &format!("{name}.1"), page).map_err(failed)
+        disk::publish(dir, &format!("{name}.1"), page).map_err(failed)
     })?;
     output::line(&format!("{written} pages in {}", dir.display()))
 }

@@ -1,6 +1,6 @@
 //! What commands read: standard input and files, as a whole and within bounds.
 
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, ErrorKind, IsTerminal, Read, Write};
 use std::path::Path;
 
 use super::exit::{Exit, Failure};
@@ -17,18 +17,24 @@ pub(super) fn standard() -> Result<Vec<u8>, Failure> {
     if bytes.len() as u64 > MAX_BYTES { Err(too_long("standard input")) } else { Ok(bytes) }
 }
 
-/// The content of a file.
+/// The content of a file: whatever can be read, to its end, or nothing. A pipe does not know its length, and a file may grow.
 pub(super) fn file(path: &Path) -> Result<Vec<u8>, Failure> {
-    let failed =
-        |error: io::Error| Failure::new(Exit::Io, format!("cannot read {}: {error}", path.display()));
-    let file = Real.open_read(path).map_err(failed)?;
-    let length = file.len().map_err(failed)?;
-    if length > MAX_BYTES {
-        return Err(too_long(&path.display().to_string()));
+    Real.read_to_end(path, MAX_BYTES).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => too_long(&path.display().to_string()),
+        _ => Failure::new(Exit::Io, format!("cannot read {}: {error}", path.display())),
+    })
+}
+
+/// Refuses what cannot be read at every position: a pipe that holds a good backup is no damaged file. What else is wrong with
+/// `path` is left to its reader.
+pub(super) fn expect_regular(path: &Path) -> Result<(), Failure> {
+    match Real.open_read(path) {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => {
+            let what = format!("{}: {error}; write it to a file first", path.display());
+            Err(Failure::new(Exit::Usage, what))
+        }
+        _ => Ok(()),
     }
-    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-    file.read_exact_at(0, &mut bytes).map_err(failed)?;
-    Ok(bytes)
 }
 
 fn too_long(what: &str) -> Failure {

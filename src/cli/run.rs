@@ -1,6 +1,6 @@
 //! From arguments to the command that they mean.
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use super::arguments::{Arguments, Command};
 use super::exit::{Exit, Failure};
@@ -11,7 +11,8 @@ use super::{
 /// Runs the command line of this process and says how it ended.
 #[expect(clippy::print_stderr, reason = "this is where the program says why it failed")]
 pub fn run() -> Exit {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::from_arg_matches(&without_empty(Arguments::command()).get_matches());
+    let arguments = arguments.unwrap_or_else(|error| error.exit());
     output::choose_colours(arguments.color);
     match dispatch(arguments) {
         Ok(exit) => exit,
@@ -20,6 +21,14 @@ pub fn run() -> Exit {
             exit
         }
     }
+}
+
+/// An empty environment variable is as if it were not there: Compose and shells write `NAME=` for what nobody has set.
+fn without_empty(command: clap::Command) -> clap::Command {
+    let is_empty =
+        |arg: &clap::Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let heed = |arg: clap::Arg| if is_empty(&arg) { arg.env(clap::builder::Resettable::Reset) } else { arg };
+    command.mut_args(heed).mut_subcommands(without_empty)
 }
 
 fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {

@@ -33,6 +33,6 @@ fn secret(path: &Path) -> Result<Exit, Failure> {
     getrandom::fill(&mut bytes).expect("the system has randomness");
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    disk::replace_private(&Real, parent, name, format!("{digits}\n").as_bytes()).map_err(failed)?;
+    disk::replace(&Real, parent, name, format!("{digits}\n").as_bytes()).map_err(failed)?;
     output::line(&format!("{shown}: a new secret"))
 }

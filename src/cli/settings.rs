@@ -1,16 +1,22 @@
 //! `config check`, `config show`, and what `serve` shares with them.
 
+use std::sync::Arc;
+
 use super::arguments::{Config, ConfigAction, Settings};
 use super::exit::{Exit, Failure};
 use super::output;
 use crate::config::{Loaded, Sources, load};
 use crate::disk::Real;
+use crate::raft;
 
 /// Checks or shows the configuration.
 pub(super) fn run(config: &Config) -> Result<Exit, Failure> {
     match &config.action {
         ConfigAction::Check(settings) => {
-            loaded(settings)?;
+            let config = loaded(settings)?.config;
+            let checked =
+                raft::check_files(&(Arc::new(Real) as _), &config.peer, config.restore_from.as_ref());
+            checked.map_err(|(key, what)| Failure::new(Exit::Configuration, format!("`{key}`: {what}")))?;
             output::line("the configuration can be used")
         }
         ConfigAction::Show(settings) => show(&loaded(settings)?),

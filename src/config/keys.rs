@@ -13,6 +13,9 @@ pub struct Key {
     pub seeds: bool,
     /// Whether its value must not be shown.
     pub secret: bool,
+    /// Whether an empty environment variable is a value of this key. For every other key it is as if the variable were not
+    /// there: Compose and shells write `NAME=` for what nobody has set.
+    pub takes_empty: bool,
 }
 
 impl Key {
@@ -23,11 +26,16 @@ impl Key {
 }
 
 const fn key(name: &'static str, default: &'static str, doc: &'static str) -> Key {
-    Key { name, default, doc, seeds: false, secret: false }
+    Key { name, default, doc, seeds: false, secret: false, takes_empty: false }
+}
+
+/// A key with a default that an empty value turns off.
+const fn switchable(name: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key { name, default, doc, seeds: false, secret: false, takes_empty: true }
 }
 
 const fn seed(name: &'static str, default: &'static str, doc: &'static str) -> Key {
-    Key { name, default, doc, seeds: true, secret: false }
+    Key { name, default, doc, seeds: true, secret: false, takes_empty: false }
 }
 
 /// All settings, in the order of the README's table. Sizes take a number of bytes or `64MiB`, `1GiB`, ..
@@ -59,7 +67,7 @@ pub const KEYS: &[Key] = &[
         "60000",
         "Time after which a connection ends that asks for nothing, or takes nothing of its answer",
     ),
-    key(
+    switchable(
         "ops.listen",
         "127.0.0.1:9100",
         "Address and port where `/healthz` and `/readyz` are answered too, apart from the API; empty: nowhere",

@@ -47,6 +47,14 @@ pub struct Loaded {
     pub settings: Vec<Setting>,
 }
 
+impl Loaded {
+    /// The keys whose values differ in another configuration.
+    pub fn differences(&self, other: &Loaded) -> Vec<&'static str> {
+        let pairs = self.settings.iter().zip(&other.settings);
+        pairs.filter(|(one, other)| one.value != other.value).map(|(one, _)| one.key.name).collect()
+    }
+}
+
 /// A setting that stood somewhere.
 type Found = (String, Value, Origin);
 
@@ -118,7 +126,7 @@ fn bad_value(error: &ConfigError, in_force: &BTreeMap<&'static str, (Value, Orig
 
 fn from_file(path: &Path, disk: &dyn Disk) -> Result<Vec<Found>, Error> {
     let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    let bytes = super::memory::read(disk, path, MAX_FILE_BYTES).map_err(unreadable)?;
+    let bytes = disk.read_to_end(path, MAX_FILE_BYTES).map_err(unreadable)?;
     let malformed = |reason: String| Error::Malformed { path: path.to_owned(), reason };
     let text = String::from_utf8(bytes).map_err(|_| malformed("not UTF-8".to_owned()))?;
     let table = File::from_str(&text, FileFormat::Toml).collect().map_err(|error| match error {
@@ -139,7 +147,8 @@ fn from_file(path: &Path, disk: &dyn Disk) -> Result<Vec<Found>, Error> {
     Ok(found)
 }
 
-/// The variables of the form `KVORUM_<SECTION>__<KEY>`; others are not settings.
+/// The variables of the form `KVORUM_<SECTION>__<KEY>`; others are not settings, and neither are empty ones, but for keys that
+/// [take](Key::takes_empty) them.
 fn from_environment(variables: &[(OsString, OsString)]) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     for (variable, value) in variables {
@@ -149,6 +158,9 @@ fn from_environment(variables: &[(OsString, OsString)]) -> Result<Vec<Found>, Er
         let Some(value) = value.to_str() else {
             return Err(Error::BadValue { key: name, origin, reason: "not UTF-8".to_owned() });
         };
+        if value.is_empty() && KEYS.iter().any(|key| key.name == name && !key.takes_empty) {
+            continue;
+        }
         found.push((name, Value::from(value), origin));
     }
     found.sort_by(|a, b| a.0.cmp(&b.0));

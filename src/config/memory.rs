@@ -1,6 +1,5 @@
 //! How much memory this process may have: the limits of its control groups, version 1 and 2.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::Disk;
@@ -23,27 +22,8 @@ pub fn limit_bytes(disk: &dyn Disk) -> Option<u64> {
     files(&membership).iter().filter_map(|file| parse(&text(disk, file)?)).min()
 }
 
-/// The whole of a file, at most `limit_bytes` of it. Files of the kernel do not know their length, so it is not asked.
-pub(super) fn read(disk: &dyn Disk, path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
-    let file = disk.open_read(path)?;
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4_096];
-    loop {
-        match file.read_at(bytes.len() as u64, &mut buffer)? {
-            0 => return Ok(bytes),
-            count => bytes.extend_from_slice(&buffer[..count]),
-        }
-        if bytes.len() as u64 > limit_bytes {
-            return Err(io::Error::new(
-                io::ErrorKind::FileTooLarge,
-                format!("larger than {limit_bytes} bytes"),
-            ));
-        }
-    }
-}
-
 fn text(disk: &dyn Disk, path: &Path) -> Option<String> {
-    String::from_utf8(read(disk, path, MAX_BYTES).ok()?).ok()
+    String::from_utf8(disk.read_to_end(path, MAX_BYTES).ok()?).ok()
 }
 
 /// The files that may hold a limit: of the process's group and of every group above it. In a container the path is

@@ -12,16 +12,31 @@ pub const SECTOR: usize = 512;
 
 /// A file system, or something that behaves like one at its worst.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
-    /// Creates a file that must not exist yet, for reading and writing.
+    /// Creates a file that must not exist yet, for reading and writing. No other user of the machine may read it.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
-    /// As [`Disk::create`], for what no other user of the machine may read; a disk without users has no such difference.
-    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.create(path)
-    }
     /// Opens a file that exists, for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
-    /// Opens a file that exists, for reading only.
+    /// Opens a file that exists, for reading only. What has no positions (a pipe, a device, a directory) is refused with an
+    /// error of kind `InvalidInput`.
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Reads a file from its start to its end. Pipes, and files of the kernel that do not know their length, are read too.
+    ///
+    /// # Errors
+    /// One of kind `FileTooLarge` if there are more than `limit_bytes`.
+    fn read_to_end(&self, path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
+        let file = self.open_read(path)?;
+        let mut bytes = Vec::new();
+        let mut piece = [0; 4_096];
+        loop {
+            match file.read_at(bytes.len() as u64, &mut piece)? {
+                0 => return within(bytes, limit_bytes),
+                read => bytes.extend_from_slice(piece.get(..read).unwrap_or_default()),
+            }
+            if bytes.len() as u64 > limit_bytes {
+                return within(bytes, limit_bytes);
+            }
+        }
+    }
     /// The names in a directory, sorted; names that are not UTF-8 are left out (Kvorum writes none).
     fn read_dir(&self, path: &Path) -> io::Result<Vec<String>>;
     /// Whether something bears this name. An error other than "not found" is returned as such.
@@ -32,14 +47,20 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Removes a file, or a directory and everything below it. Durable only after [`Disk::sync_dir`].
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
-    /// Creates a directory and those above it. What it created is synced into its parents before it returns.
+    /// Creates a directory and those above it. What it created is synced into its parents before it returns, and no other
+    /// user of the machine may look into it.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Whether users of the machine other than the owner and the group may look into a directory. A disk without users
+    /// has none.
+    fn is_open_to_others(&self, _path: &Path) -> io::Result<bool> {
+        Ok(false)
+    }
     /// Makes the names of a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Size and free bytes of the file system that holds `path`.
     fn space(&self, path: &Path) -> io::Result<Space>;
-    /// Locks `path` (created if needed) for this process alone, until the guard is dropped or the process
-    /// ends.
+    /// Locks `path` (created if needed) and the directory that it is in for this process alone, until the guard is
+    /// dropped or the process ends. The directory is locked too because its file can be removed.
     ///
     /// # Errors
     /// [`LockError::Held`] if another holder exists, [`LockError::Io`] for anything else.
@@ -110,6 +131,15 @@ pub enum LockError {
     /// The lock file could not be created or locked.
     #[error("locking failed")]
     Io(#[from] io::Error),
+}
+
+/// `bytes` if there are no more than `limit_bytes`.
+pub(super) fn within(bytes: Vec<u8>, limit_bytes: u64) -> io::Result<Vec<u8>> {
+    if bytes.len() as u64 > limit_bytes {
+        let what = format!("larger than {limit_bytes} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
 }
 
 /// Whether an error says that the disk (or the user's quota) is full.

@@ -26,5 +26,5 @@ mod socket;
 pub use contract::{Disk, File, Lock, LockError, SECTOR, Space, is_full};
 pub use faulty::{Fault, Faulty, Operation};
 pub use real::Real;
-pub use replace::{TEMPORARY, replace, replace_private};
+pub use replace::{TEMPORARY, publish, replace};
 pub use socket::{SocketName, connect_at, listen_at};

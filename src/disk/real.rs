@@ -2,25 +2,34 @@
 //!
 //! Writing goes through `pwrite` and `fdatasync`, nothing else, so that tools which watch or disturb those
 //! calls see everything that Kvorum does to its data.
+//!
+//! Files and directories that it creates are their owner's alone, whatever the umask of the process says. What was there
+//! before keeps its mode: it may be open for a reason that Kvorum does not know.
 
 #![expect(clippy::disallowed_methods, reason = "the one user of std::fs")]
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, fallocate, flock, statvfs};
 use rustix::io::Errno;
 
-use super::contract::{Disk, File, Lock, LockError, Space};
+use super::contract::{Disk, File, Lock, LockError, Space, within};
 
 /// Zeros are written in pieces of this many bytes where a file system cannot reserve blocks.
 const ZEROS: usize = 1 << 20;
 
 /// Mode of a file that only its owner reads and writes.
-const OWNER_ONLY: u32 = 0o600;
+const PRIVATE_FILE: u32 = 0o600;
+
+/// Mode of a directory that only its owner looks into.
+const PRIVATE_DIRECTORY: u32 = 0o700;
+
+/// The bits of a mode that let everybody in. Those of the group do not count: orchestrators give a volume a group of its own.
+const OTHERS: u32 = 0o007;
 
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,12 +40,8 @@ struct Handle(fs::File);
 
 impl Disk for Real {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = fs::File::options().read(true).write(true).create_new(true).open(path)?;
-        Ok(Arc::new(Handle(file)))
-    }
-
-    fn create_private(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let file = fs::File::options().read(true).write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
+        let mut options = fs::File::options();
+        let file = options.read(true).write(true).create_new(true).mode(PRIVATE_FILE).open(path)?;
         Ok(Arc::new(Handle(file)))
     }
 
@@ -45,7 +50,19 @@ impl Disk for Real {
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(Handle(fs::File::open(path)?)))
+        // Without NONBLOCK a FIFO that nobody writes to keeps the caller waiting.
+        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+        let file = fs::File::options().read(true).custom_flags(flags).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Arc::new(Handle(file)))
+    }
+
+    fn read_to_end(&self, path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
+        within(bytes, limit_bytes)
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -83,8 +100,12 @@ impl Disk for Real {
                 None => break,
             }
         }
-        fs::create_dir_all(path)?;
+        fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(path)?;
         missing.iter().rev().try_for_each(|made| self.sync_dir(parent(made)))
+    }
+
+    fn is_open_to_others(&self, path: &Path) -> io::Result<bool> {
+        Ok(fs::metadata(path)?.mode() & OTHERS != 0)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -100,12 +121,18 @@ impl Disk for Real {
     }
 
     fn lock(&self, path: &Path) -> Result<Lock, LockError> {
-        let file = fs::File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock::new(file)),
-            Err(Errno::WOULDBLOCK) => Err(LockError::Held),
-            Err(error) => Err(LockError::Io(error.into())),
+        // The directory first: whoever is refused has not created a file.
+        let directory = fs::File::open(parent(path))?;
+        match exclusive(&directory) {
+            // Network file systems lock no directories; the file alone has to do there.
+            Ok(()) | Err(LockError::Io(_)) => {}
+            Err(held) => return Err(held),
         }
+        let mut options = fs::File::options();
+        let file =
+            options.read(true).write(true).create(true).truncate(false).mode(PRIVATE_FILE).open(path)?;
+        exclusive(&file)?;
+        Ok(Lock::new((directory, file)))
     }
 }
 
@@ -166,6 +193,24 @@ impl Handle {
     }
 }
 
+impl Real {
+    /// Creates a file that others may read, as far as the umask lets them, and the directories above it: for documents.
+    pub(super) fn create_public(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        fs::create_dir_all(parent(path))?;
+        let file = fs::File::options().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(Handle(file)))
+    }
+}
+
+/// Locks an open file or directory for this process alone.
+fn exclusive(file: &fs::File) -> Result<(), LockError> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(LockError::Held),
+        Err(error) => Err(LockError::Io(error.into())),
+    }
+}
+
 /// The directory that holds `path`; the working directory for a bare name.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -173,6 +218,8 @@ fn parent(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -184,6 +231,58 @@ mod tests {
         drop(held);
         assert!(Real.lock(&path).is_ok());
         assert!(matches!(Real.lock(&dir.path().join("no/such/dir")), Err(LockError::Io(_))));
+    }
+
+    /// Goal: a lock does not depend on its file, which anybody who tidies up can remove.
+    #[test]
+    fn a_lock_holds_without_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Real.lock(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(Real.lock(&path), Err(LockError::Held)));
+        assert!(!path.exists(), "a refusal creates no file");
+        drop(held);
+        assert!(Real.lock(&path).is_ok());
+    }
+
+    /// Goal: what is created is its owner's alone; documents are not.
+    #[test]
+    fn files_and_directories_are_private() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("a/b");
+        Real.create_dir_all(&dir).unwrap();
+        drop((Real.create(&dir.join("file")).unwrap(), Real.lock(&dir.join("lock")).unwrap()));
+        let mode = |path: PathBuf| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(home.path().join("a")), mode(dir.clone())), (0o700, 0o700));
+        assert_eq!((mode(dir.join("file")), mode(dir.join("lock"))), (0o600, 0o600));
+        assert!(!Real.is_open_to_others(&dir).unwrap());
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(Real.is_open_to_others(&dir).unwrap());
+        Real.create_public(&dir.join("page")).unwrap();
+        assert_eq!(mode(dir.join("page")) & 0o600, 0o600);
+    }
+
+    /// Goal: a pipe is read to its end, and refused at once where positions are needed; nothing is read in part.
+    #[test]
+    fn pipes_are_read_to_their_end_and_have_no_positions() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+        assert_eq!(Real.open_read(&fifo).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(Real.open_read(dir.path()).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        for (limit, fits) in [(200_000, true), (199_999, false)] {
+            let writer = std::thread::spawn({
+                let fifo = fifo.clone();
+                move || fs::write(fifo, [7; 200_000])
+            });
+            let read = Real.read_to_end(&fifo, limit);
+            assert_eq!(read.as_ref().is_ok_and(|bytes| *bytes == [7; 200_000]), fits, "{limit}");
+            assert_eq!(read.err().map(|error| error.kind()), (!fits).then_some(io::ErrorKind::FileTooLarge));
+            // It may have met a closed pipe.
+            let _ = writer.join().unwrap();
+        }
+        assert!(!Real.read_to_end(Path::new("/proc/self/status"), 1 << 20).unwrap().is_empty());
     }
 
     #[test]

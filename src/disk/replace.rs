@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::contract::{Disk, File};
+use super::real::Real;
 
 /// What the temporary name of a file being replaced ends with. Such a file is a leftover of a crash and may
 /// be removed.
@@ -23,12 +24,12 @@ pub fn replace(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8]) -> io::Res
     put(disk, dir, name, bytes, &|path| disk.create(path))
 }
 
-/// As [`replace`], with a file that no other user of the machine may read.
+/// As [`replace`], with a file that others may read; the directory is created if it is missing. For documents.
 ///
 /// # Errors
 /// As those of [`replace`].
-pub fn replace_private(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    put(disk, dir, name, bytes, &|path| disk.create_private(path))
+pub fn publish(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    put(&Real, dir, name, bytes, &|path| Real.create_public(path))
 }
 
 type Create<'a> = dyn Fn(&Path) -> io::Result<Arc<dyn File>> + 'a;

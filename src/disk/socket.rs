@@ -47,7 +47,7 @@ pub fn listen_at(directory: &Path, name: &str) -> io::Result<(UnixListener, Sock
     socket.bind(&short.path)?;
     let name = SocketName(path);
     // Before it listens nobody can connect, so nobody gets in who may not.
-    chmod(&short.path, Mode::RWXU)?;
+    chmod(&short.path, Mode::RUSR | Mode::WUSR)?;
     Ok((socket.listen(BACKLOG)?, name))
 }
 
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(connect_at(directory, NAME).unwrap_err().kind(), ErrorKind::NotFound);
         let (listener, name) = listen_at(directory, NAME).unwrap();
         let mode = fs::metadata(directory.join(NAME)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, 0o700);
+        assert_eq!(mode & 0o7777, 0o600);
         is_heard(directory, &listener).await;
         // As a process leaves it that is killed.
         std::mem::forget(name);

@@ -117,7 +117,7 @@ struct Raft {
     purged_index: u64,
     /// The level: the version of formats and rules that all members share.
     level: u16,
-    /// How far cluster time is ahead of this node's wall clock.
+    /// This node's wall clock minus cluster time, in milliseconds: positive while the wall clock is ahead.
     clock_offset_ms: i64,
     /// Whether the node is ready to serve.
     ready: bool,

@@ -3,7 +3,8 @@
 //! It runs on the boot clock, so it never goes back, does not jump with a wall clock, and stands still for
 //! nobody. The leader's stamps travel with what it sends; a follower keeps as estimate the stamp that was the least
 //! delayed of the last ten seconds, and a new leader continues from its estimate. Only if nobody whom it hears has one
-//! does it believe wall clocks: the lower median of them, and never below a time that the log has already seen. From then
+//! does it believe wall clocks: the lower median of them, and never below a time that the log or the node's own note
+//! (`time_note`) has already seen. From then
 //! on the course is slewed toward the lower median wall clock of the voters by at most [`MAX_SLEW_PPM`]; it is never
 //! stepped.
 //!
@@ -42,6 +43,8 @@ pub(super) struct Clocks {
 /// This node's idea of cluster time.
 pub(super) struct ClusterTime {
     clock: Arc<dyn Clock>,
+    /// Cluster time as an earlier process on this directory has noted it.
+    noted: Timestamp,
     state: Mutex<State>,
 }
 
@@ -105,9 +108,9 @@ impl State {
 }
 
 impl ClusterTime {
-    /// Nothing is known yet.
-    pub(super) fn new(clock: Arc<dyn Clock>) -> ClusterTime {
-        ClusterTime { clock, state: Mutex::default() }
+    /// Nothing is known yet but that time had reached `noted` once.
+    pub(super) fn new(clock: Arc<dyn Clock>, noted: Timestamp) -> ClusterTime {
+        ClusterTime { clock, noted, state: Mutex::default() }
     }
 
     /// Cluster time now, if this node has an idea of it. While it leads it never goes back.
@@ -160,7 +163,7 @@ impl ClusterTime {
         let at_ns = estimate.unwrap_or_else(|| {
             let others = state.others.values().filter(fresh).map(|other| other.wall);
             let own = nanos(self.clock.wall()) - signed(boot);
-            signed(boot) + lower_median(others.chain([own]).collect())
+            (signed(boot) + lower_median(others.chain([own]).collect())).max(nanos(self.noted))
         });
         state.course = Some(Course { at_ns: at_ns.max(nanos(floor)), since: boot, slew_ppm: 0 });
     }
@@ -196,7 +199,8 @@ impl ClusterTime {
         state.course = Some(Course { at_ns: now, since: boot, slew_ppm });
     }
 
-    /// How far the wall clock is ahead of cluster time, in milliseconds; 0 if there is no idea of it.
+    /// Wall clock minus cluster time in milliseconds: positive while the wall clock is ahead. 0 if there is no idea of cluster
+    /// time.
     pub(super) fn offset_ms(&self) -> i64 {
         let Some(now) = self.estimate() else { return 0 };
         let ahead = i128::from(self.clock.wall().0) - i128::from(now.0);
@@ -239,7 +243,7 @@ mod tests {
 
     fn new() -> (Arc<ManualClock>, ClusterTime) {
         let clock = Arc::new(ManualClock::new(START));
-        let time = ClusterTime::new(clock.clone());
+        let time = ClusterTime::new(clock.clone(), Timestamp(0));
         (clock, time)
     }
 
@@ -280,9 +284,36 @@ mod tests {
     fn a_cold_start_never_begins_before_what_the_log_has_seen() {
         let clock = Arc::new(ManualClock::new(START));
         let seen = Timestamp(START.0 + HOUR_MS);
-        let time = ClusterTime::new(clock);
+        let time = ClusterTime::new(clock, Timestamp(0));
         time.lead(seen);
         assert_eq!(time.now(), seen);
+    }
+
+    /// Goal: a note bounds what a cold start believes of wall clocks from below, and nothing else: neither an estimate nor a
+    /// wall clock that is ahead of it.
+    #[test]
+    fn a_cold_start_never_begins_before_what_was_noted() {
+        let noted = Timestamp(START.0 - HOUR_MS);
+        let at = |wall: u64, told: Option<u64>| {
+            let time = ClusterTime::new(Arc::new(ManualClock::new(Timestamp(wall))), noted);
+            time.heard(2, said(told, wall));
+            time.lead(Timestamp(0));
+            time.now()
+        };
+        assert_eq!(at(noted.0 - HOUR_MS, None), noted, "the wall clock is behind");
+        assert_eq!(at(START.0, None), START, "the wall clock is right");
+        let told = noted.0 - 5;
+        assert_eq!(at(START.0, Some(told)), Timestamp(told), "another member knows better");
+    }
+
+    /// Goal: the sign is that of the wall clock's lead.
+    #[test]
+    fn the_offset_is_positive_while_the_wall_clock_is_ahead() {
+        let (clock, time) = started();
+        clock.set_wall(Timestamp(START.0 + HOUR_MS));
+        assert_eq!(time.offset_ms(), HOUR_MS as i64);
+        clock.set_wall(Timestamp(START.0 - HOUR_MS));
+        assert_eq!(time.offset_ms(), -(HOUR_MS as i64));
     }
 
     #[test]

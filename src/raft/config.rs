@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::TlsFiles;
+use super::address::check_address;
 use super::members::FOUNDERS_MAX;
 
 /// How raft keeps time.
@@ -82,17 +83,18 @@ impl Default for PeerConfig {
 impl PeerConfig {
     /// Says which setting is wrong, and why.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
-        let host_and_port = |text: &str| {
-            text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-        };
-        if let Some(seed) = self.seeds.iter().find(|seed| !host_and_port(seed)) {
-            return Err(("cluster.seeds", format!("{seed} is not a host and a port, such as kvorum-0:7000")));
+        for (at, seed) in self.seeds.iter().enumerate() {
+            check_address(seed).map_err(|what| ("cluster.seeds", format!("{seed} {what}")))?;
+            // A new cluster is created by a quorum of its seeds: a slip must not make it smaller than it looks.
+            if self.seeds.iter().take(at).any(|other| other.eq_ignore_ascii_case(seed)) {
+                return Err(("cluster.seeds", format!("{seed} stands there twice")));
+            }
         }
         if self.seeds.len() as u64 > FOUNDERS_MAX {
             return Err(("cluster.seeds", format!("at most {FOUNDERS_MAX} seeds are possible")));
         }
-        if self.advertise.as_ref().is_some_and(|advertise| !host_and_port(advertise)) {
-            return Err(("peer.advertise", "a host and a port are wanted, such as kvorum-0:7000".into()));
+        if let Some(advertise) = &self.advertise {
+            check_address(advertise).map_err(|what| ("peer.advertise", format!("{advertise} {what}")))?;
         }
         let Some(listen) = self.listen else {
             return match self.seeds.is_empty() && !self.learner {

@@ -10,6 +10,7 @@
 //! data/retired.json     {format, reason, is_done, cluster, node}
 //!                      there once the node has asked to leave, or is no member any more
 //! data/running.json    {format, boot_id, durability}          there from start to clean shutdown
+//! data/time.json       {format, cluster, at_ms, sum}          where cluster time was last seen; drawn in `time_note`
 //! data/snapshots/
 //! data/admin.sock      a socket for the machine's administrator; holds nothing, and outlives a node that was killed
 //! ```
@@ -136,6 +137,10 @@ impl Directory {
     /// Creates the directory if needed and locks it for this process.
     pub(super) fn lock(&self) -> Result<disk::Lock, OpenError> {
         self.disk.create_dir_all(&self.root).map_err(|error| OpenError::io(&self.root, error))?;
+        if self.disk.is_open_to_others(&self.root).unwrap_or(false) {
+            let directory = self.root.display();
+            tracing::warn!(%directory, "every user of this machine may look into the data directory; chmod 700 closes it");
+        }
         let path = self.root.join("lock");
         self.disk.lock(&path).map_err(|error| match error {
             disk::LockError::Held => OpenError::Locked(self.root.clone()),
@@ -402,7 +407,8 @@ impl Directory {
         if !self.disk.exists(&path).map_err(|error| OpenError::io(&path, error))? {
             return Ok(None);
         }
-        let bytes = self.read_whole(&path).map_err(|error| OpenError::io(&path, error))?;
+        let bytes =
+            self.disk.read_to_end(&path, MAX_MARK_BYTES).map_err(|error| OpenError::io(&path, error))?;
         let damaged = |error: serde_json::Error| OpenError::Damaged {
             file: path.clone(),
             offset: 0,
@@ -415,14 +421,6 @@ impl Directory {
             return Err(OpenError::LevelTooHigh(what));
         }
         serde_json::from_slice(&bytes).map_err(damaged).map(Some)
-    }
-
-    fn read_whole(&self, path: &Path) -> std::io::Result<Vec<u8>> {
-        let file = self.disk.open_read(path)?;
-        let length = file.len()?.min(MAX_MARK_BYTES);
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-        file.read_exact_at(0, &mut bytes)?;
-        Ok(bytes)
     }
 
     pub(super) fn write(&self, name: &str, value: &impl Serialize) -> Result<(), OpenError> {

@@ -10,6 +10,7 @@ use super::identity::{Directory, FIRST_NODE};
 use super::machine::Machine;
 use super::maintenance::Maintenance;
 use super::standing;
+use super::time_note::TimeNote;
 use super::types::{Member, TypeConfig};
 use super::{Failure, OpenError, WriteError};
 use crate::wal;
@@ -80,6 +81,7 @@ pub(super) fn spawn_tasks(
     maintenance: &Arc<Maintenance>,
     health: &Arc<Health>,
     directory: &Directory,
+    time_note: &Arc<TimeNote>,
     quiet_until: Option<Instant>,
 ) {
     let tasks = &maintenance.tasks;
@@ -128,6 +130,7 @@ pub(super) fn spawn_tasks(
         }
         own.stopped().await;
     });
+    tasks.spawn("raft-time-note", Arc::clone(time_note).keep(tasks.stopped()));
     let node = Arc::clone(maintenance);
     tasks.spawn("raft-expiry", async move { node.expire().await });
     let node = Arc::clone(maintenance);

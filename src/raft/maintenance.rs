@@ -130,10 +130,10 @@ impl Maintenance {
     pub(super) async fn every_second(&self) {
         let mut ticks = ticks(SECOND);
         let mut offset_is_large = false;
-        let mut secrets_are_wrong = false;
+        let mut told = None;
         let mut notices = Notices::default();
         while !self.stopped_at(&mut ticks).await {
-            self.reload_secrets(&mut secrets_are_wrong).await;
+            self.reload_secrets(&mut told).await;
             self.time.steer(self.lead.node, &self.lead.voters());
             self.members.keep().await;
             self.members.syncs.note(&self.wal.stats().fsync_us, self.batcher.term());
@@ -149,7 +149,7 @@ impl Maintenance {
             if offset_is_large && !was_large {
                 tracing::warn!(
                     offset_ms,
-                    "the wall clock is far from cluster time, which follows it at 500 ppm"
+                    "the wall clock is far from cluster time (ahead of it if the offset is positive), which follows it at 500 ppm"
                 );
             }
             self.gather_touches();
@@ -157,20 +157,23 @@ impl Maintenance {
         }
     }
 
-    /// Takes note of secrets and certificates that were exchanged.
-    async fn reload_secrets(&self, are_wrong: &mut bool) {
+    /// Takes note of secrets and certificates that were exchanged. `told` is what was last logged to be wrong with them.
+    async fn reload_secrets(&self, told: &mut Option<String>) {
         let (roster, tls) = (self.members.leader.roster.clone(), self.tls.clone());
         let reloaded = tokio::task::spawn_blocking(move || {
-            roster.secret().reload()?;
-            tls.map_or(Ok(()), |tls| tls.reload())
+            // One that is wrong does not keep the other from being exchanged.
+            let (secrets, tls) = (roster.secret().reload(), tls.map_or(Ok(()), |tls| tls.reload()));
+            secrets.and(tls)
         });
         let Ok(reloaded) = reloaded.await else { return };
-        let were_wrong = std::mem::replace(are_wrong, reloaded.is_err());
-        if let Err(error) = reloaded
-            && !were_wrong
-        {
-            tracing::warn!(error, "a secret or certificate cannot be read again; the former ones hold");
+        let wrong = reloaded.err();
+        if let Some(error) = wrong.as_ref().filter(|_| wrong != *told) {
+            tracing::warn!(
+                error,
+                "the files of secrets or certificates cannot be used; the former ones hold"
+            );
         }
+        *told = wrong;
     }
 
     /// Whether a leader is known, or was so lately that an election may be under way.

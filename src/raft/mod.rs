@@ -15,6 +15,7 @@
 //! once. What this floor does not do: permissions, limits on requests, protocols. Those are above.
 
 mod absence;
+mod address;
 mod affairs;
 mod backup;
 mod barrier;
@@ -58,18 +59,20 @@ mod status;
 mod stopping;
 mod survey;
 mod syncs;
+mod time_note;
 mod touches;
 mod transport;
 mod turns;
 mod types;
 
+pub use address::check_address;
 pub use backup::Backup;
 pub use config::{Config, PeerConfig, SnapshotConfig};
 pub use error::{AdminError, ClusterError, Failure, OpenError, ReadError, Retired, WriteError};
 pub use identity::ADMIN_SOCKET;
 pub use lost_quorum::recover;
 pub use node::{Consistency, Node, Read};
-pub use options::Options;
+pub use options::{Options, check_files};
 pub use peer::TlsFiles;
 pub use proposal::Reply;
 pub use removals::{Gone, Noted, Removals};

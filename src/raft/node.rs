@@ -23,6 +23,7 @@ use super::members::Members;
 use super::peer::{Ask, Notes};
 use super::replica::Replica;
 use super::snapshots::Snapshots;
+use super::time_note::TimeNote;
 use super::touches::Touches;
 use super::types::{GROUP, TypeConfig};
 use super::{
@@ -74,6 +75,7 @@ pub(super) struct Parts {
     pub(super) batcher: Arc<Batcher>,
     pub(super) touches: Arc<Touches>,
     pub(super) time: Arc<ClusterTime>,
+    pub(super) time_note: Arc<TimeNote>,
     pub(super) maintenance: Arc<Maintenance>,
     pub(super) members: Arc<Members>,
     pub(super) snapshots: Snapshots,
@@ -355,7 +357,8 @@ impl Node {
 
     /// Hands leadership to another voter before this node stops, if there is one that can lead in time.
     async fn hand_over(&self) {
-        if self.0.members.leader.batcher.term().is_none() {
+        // One that is the only voter has nobody to hand over to.
+        if self.0.members.leader.batcher.term().is_none() || self.0.leader.is_alone() {
             return;
         }
         let deadline = Instant::now() + HANDING_OVER;
@@ -383,8 +386,12 @@ impl Node {
             tracing::warn!(%error, "the raft core did not stop cleanly");
         }
         parts.replica.pending.abandon();
-        let wal = parts.wal.clone();
-        let closed = tokio::task::spawn_blocking(move || wal.close()).await;
+        let (wal, time_note) = (parts.wal.clone(), Arc::clone(&parts.time_note));
+        let closed = tokio::task::spawn_blocking(move || {
+            time_note.write(Duration::from_millis(1));
+            wal.close()
+        });
+        let closed = closed.await;
         let closed = closed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
         if closed.is_ok()
             && let Err(error) = parts.directory.mark_stopped()

@@ -36,6 +36,7 @@ use super::recovery::{Claimed, Recovered, Recovery, claim, recover};
 use super::replica::Replica;
 use super::restore::Beginning;
 use super::snapshots::Snapshots;
+use super::time_note::{TimeNote, noted};
 use super::touches::Touches;
 use super::transport::Transport;
 use super::types::TypeConfig;
@@ -133,7 +134,10 @@ async fn meet(
     let secret = Secret::load(&options.disk, config.secret_file.clone()).map_err(OpenError::Secret)?;
     let secret = Arc::new(secret);
     let tls = match &config.tls {
-        Some(files) => Some(Tls::load(&options.disk, files.clone()).map_err(OpenError::Tls)?),
+        Some(files) => {
+            let clock = Arc::clone(&options.clock);
+            Some(Tls::load(&options.disk, files.clone(), clock).map_err(OpenError::Tls)?)
+        }
         None => None,
     };
     let transport = tls.clone().map(|tls| -> Arc<dyn Transport> { tls }).or(transport);
@@ -210,7 +214,8 @@ async fn start_core(
     let paths = (Arc::clone(&meeting.secret), meeting.transport.clone());
     let roster = Roster::new(me, levels, paths, guard);
     roster.learn(&membership);
-    let time = Arc::new(ClusterTime::new(Arc::clone(&options.clock)));
+    let noted = noted(&recovered.directory, identity.cluster);
+    let time = Arc::new(ClusterTime::new(Arc::clone(&options.clock), noted));
     let log = LogStore::new(wal.clone(), pending);
     let (purged, ledger) = (log.watch_purged(), log.ledger());
     let machine = Machine::new(Arc::clone(&replica), snapshots.clone(), Arc::clone(&options.turns));
@@ -248,7 +253,9 @@ async fn start(options: &Options, mut recovered: Recovered, meeting: Meeting) ->
     let Recovered { directory, lock, identity, wal, .. } = recovered;
     let Assembled { maintenance, barrier, closing, quiet_until } = assemble(options, core, &wal, meeting);
     let health = Arc::new(Health::default());
-    spawn_tasks(&maintenance, &health, &directory, quiet_until);
+    let (of_note, replica_of_note) = (Arc::clone(&time), Arc::clone(&replica));
+    let time_note = Arc::new(TimeNote::new(directory.clone(), identity.cluster, of_note, replica_of_note));
+    spawn_tasks(&maintenance, &health, &directory, &time_note, quiet_until);
     if is_alone && let Err(error) = led(&maintenance, &health).await {
         maintenance.batcher.close();
         maintenance.tasks.stop(Instant::now() + STOPPING).await;
@@ -265,6 +272,7 @@ async fn start(options: &Options, mut recovered: Recovered, meeting: Meeting) ->
         batcher: Arc::clone(&maintenance.batcher),
         touches: Arc::clone(&maintenance.touches),
         time,
+        time_note,
         tasks: maintenance.tasks.clone(),
         snapshots,
         health,

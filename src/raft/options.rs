@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::peer::{Secret, Tls};
 use super::restore::Restore;
 use super::turns::Turns;
-use super::{Config, PeerConfig, SnapshotConfig};
-use crate::clock::Clock;
+use super::{Config, PeerConfig, SnapshotConfig, snapshot};
+use crate::clock::{Clock, SystemClock};
 use crate::disk::Disk;
 use crate::model::{Level, Settings};
 use crate::wal;
@@ -39,4 +40,25 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// When apply rests.
     pub turns: Arc<dyn Turns>,
+}
+
+/// Looks whether the files that a configuration names can be read and used, as a start would.
+///
+/// # Errors
+/// The key that names the first that cannot, and what is wrong with it.
+pub fn check_files(
+    disk: &Arc<dyn Disk>,
+    peer: &PeerConfig,
+    restore_from: Option<&Restore>,
+) -> Result<(), (&'static str, String)> {
+    Secret::load(disk, peer.secret_file.clone()).map_err(|what| ("cluster.secret_file", what))?;
+    if let Some(files) = &peer.tls {
+        let tls = Tls::load(disk, files.clone(), Arc::new(SystemClock));
+        tls.map_err(|what| ("peer.tls_cert_file", what))?;
+    }
+    if let Some(Restore { file, .. }) = restore_from {
+        let level = snapshot::level(disk.as_ref(), file);
+        level.map_err(|error| ("cluster.restore_from", error.to_string()))?;
+    }
+    Ok(())
 }

@@ -34,7 +34,7 @@ pub struct Status {
     pub level: Level,
     /// The highest level that it understands.
     pub max_level: Level,
-    /// How far its wall clock is ahead of cluster time, in milliseconds.
+    /// Its wall clock minus cluster time, in milliseconds: positive while the wall clock is ahead.
     pub clock_offset_ms: i64,
     /// Whether it serves requests.
     pub ready: bool,

@@ -21,7 +21,7 @@ use super::snapshots::Snapshots;
 use super::types::{Entry, GROUP, TypeConfig, from_wal, vote_from_wal};
 use super::{Config, Consistency, Node, PeerConfig, SnapshotConfig, Yielding};
 use crate::clock::{Clock, ManualClock, SystemClock};
-use crate::disk::{Faulty, Real};
+use crate::disk::{Disk, Faulty, Real};
 use crate::model::{
     Answer, Command, Condition, Expiry, Key, Outcome, Query, Settings, Timestamp, Transaction, Ttl,
 };
@@ -174,6 +174,52 @@ async fn a_wall_clock_stepped_by_an_hour_moves_no_ttl() {
     clock.advance(Duration::from_millis(1_100));
     assert_eq!(get(&node, "k").await, None, "the deadline has passed");
     node.close().await.expect("a clean stop");
+}
+
+/// Goal: with a wall clock that is behind, a node alone goes on from where it stopped, so that no countdown begins anew; and
+/// with one that is right the note holds nothing back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_with_the_wall_clock_behind_sets_no_countdown_back() {
+    const NOW: u64 = 1_700_000_000_000;
+    const HOUR_MS: u64 = 3_600_000;
+    let directory = TempDir::new().expect("a temporary directory");
+    let clock = Arc::new(ManualClock::new(Timestamp(NOW)));
+    let node = Node::open(options(&directory, clock.clone())).await.expect("a new node");
+    set(&node, "k", "v", after(10 * HOUR_MS)).await;
+    clock.advance(Duration::from_millis(2 * HOUR_MS));
+    node.close().await.expect("a clean stop");
+    let left = |at: u64| {
+        let clock = Arc::new(ManualClock::new(Timestamp(at)));
+        let options = options(&directory, clock);
+        async move {
+            let node = Node::open(options).await.expect("a known node");
+            let left = ttl_ms(&node, "k").await.expect("it has a deadline");
+            node.close().await.expect("a clean stop");
+            left
+        }
+    };
+    let allowed = |hours: u64| hours * HOUR_MS - 2_000..=hours * HOUR_MS + 2_000;
+    for _ in 0..2 {
+        let behind = left(NOW - HOUR_MS).await;
+        assert!(allowed(8).contains(&behind), "two hours have passed, {behind} ms are left");
+    }
+    let right = left(NOW + 5 * HOUR_MS).await;
+    assert!(allowed(5).contains(&right), "five hours have passed, {right} ms are left");
+}
+
+/// Goal: time is noted only while it matters: not while no key has a deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn time_is_noted_only_for_deadlines() {
+    let directory = TempDir::new().expect("a temporary directory");
+    let note = directory.path().join("time.json");
+    let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000_000)));
+    for (expiry, noted) in [(Expiry::Never, false), (after(3_600_000), true)] {
+        let node = Node::open(options(&directory, clock.clone())).await.expect("a node");
+        set(&node, "k", "v", expiry).await;
+        clock.advance(Duration::from_secs(60));
+        node.close().await.expect("a clean stop");
+        assert_eq!(Real.exists(&note).expect("it can be looked for"), noted);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use super::error::Error;
 use super::kv::Kv;
 use crate::model::limits::MAX_VALUE_BYTES;
 use crate::model::{Command, Level, Mode, NodeId, Outcome, Principal, Settings, SettingsChange, Transaction};
-use crate::raft::{Cluster, Consistency, Status};
+use crate::raft::{Cluster, Consistency, Status, check_address};
 
 /// Most voters that can be wanted.
 pub const MAX_VOTERS: u64 = 31;
@@ -29,6 +29,7 @@ impl Kv {
 
     /// Admits the node that listens to peers at `address` and waits for a cluster. Returns its id.
     pub async fn add_member(&self, _principal: &Principal, address: String) -> Result<NodeId, Error> {
+        check_address(&address).map_err(|what| Error::InvalidArgument(format!("{address} {what}")))?;
         Ok(self.node.add_member(address, self.patience()).await?)
     }
 

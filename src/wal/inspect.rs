@@ -11,8 +11,8 @@ use super::closed;
 use super::error::Error;
 use super::head::{path_of, sequence_of};
 use super::record::{Frame, Record};
-use super::scan::{End, Scan};
-use super::survey::{list, read_head, read_segment, survey};
+use super::scan::{End, Scan, Step};
+use super::survey::{list, read_head, survey};
 use super::values::{GroupState, Identity, LogId, Vote};
 
 /// One thing that stands in a log.
@@ -161,14 +161,12 @@ fn inspect_segment(disk: &dyn Disk, path: &Path, show: &mut dyn FnMut(u64, Kind)
     let head = read_head(disk, path)?;
     let (identity, sequence, id, previous_id) = (head.identity, head.sequence, head.id, head.previous_id);
     show(0, Kind::Head { identity, sequence, id, length: head.length.into(), previous_id });
-    let mut bytes = Vec::new();
-    read_segment(disk, path, &head, &mut bytes)?;
-    let mut scan = Scan::new(&bytes, head.id);
+    let mut scan = Scan::open(disk, path, &head)?;
     loop {
         let offset = u64::from(scan.position());
-        match scan.next() {
-            Ok(frame) => show(offset, Kind::from(&frame)),
-            Err(end) => {
+        match scan.next()? {
+            Step::Record(frame) => show(offset, Kind::from(&frame)),
+            Step::End(end) => {
                 match end {
                     End::Sealed { next_id } => {
                         show(offset, Kind::SegmentEnd { next_id });

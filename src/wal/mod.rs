@@ -59,6 +59,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod values;
+mod window;
 mod writer;
 
 pub use config::{Config, Durability};

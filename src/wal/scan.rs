@@ -16,16 +16,33 @@
 //! A single flipped bit satisfies none of the second group: a closing byte is 0xFF, and no written share is
 //! zero.
 
+use std::path::Path;
+
+use crate::disk::Disk;
+
+use super::error::Error;
+use super::head::Head;
 use super::layout::{ALIGN, HEAD, SECTOR, is_zero};
-use super::record::{Flaw, Frame, HEADER, Record, frame_of, header_of};
+use super::record::{Flaw, Frame, HEADER, Record, frame_of, header_of, size};
+use super::window::Window;
+
+/// The search for later records looks at so many bytes at a time.
+const SEARCH_BYTES: u32 = 256 << 10;
 
 /// Walks over the records of one segment.
 #[derive(Debug)]
-pub(super) struct Scan<'a> {
-    segment: &'a [u8],
+pub(super) struct Scan {
+    window: Window,
     segment_id: u64,
     at: u32,
     sealed: bool,
+}
+
+/// What stands next in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Record(Frame),
+    End(End),
 }
 
 /// How the records of a segment end.
@@ -41,10 +58,14 @@ pub(super) enum End {
     Damaged(&'static str),
 }
 
-impl<'a> Scan<'a> {
-    /// Starts behind the head. `segment` is the whole file.
-    pub(super) fn new(segment: &'a [u8], segment_id: u64) -> Scan<'a> {
-        Scan { segment, segment_id, at: HEAD, sealed: false }
+impl Scan {
+    /// Starts behind the head of a segment.
+    ///
+    /// # Errors
+    /// As [`Window::open`].
+    pub(super) fn open(disk: &dyn Disk, path: &Path, head: &Head) -> Result<Scan, Error> {
+        let window = Window::open(disk, path, head)?;
+        Ok(Scan { window, segment_id: head.id, at: HEAD, sealed: false })
     }
 
     /// Where the records read so far end.
@@ -52,89 +73,114 @@ impl<'a> Scan<'a> {
         self.at
     }
 
-    fn rest(&self, from: u32) -> &'a [u8] {
-        self.segment.get(from as usize..).unwrap_or_default()
-    }
-
     /// The next record, or how they end.
-    pub(super) fn next(&mut self) -> Result<Frame, End> {
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn next(&mut self) -> Result<Step, Error> {
         if self.sealed {
-            return Err(End::Damaged("something follows the end of the segment"));
+            return Ok(Step::End(End::Damaged("something follows the end of the segment")));
         }
-        match frame_of(self.rest(self.at), self.segment_id, self.at) {
+        match self.frame()? {
             Ok(frame) => self.accept(frame),
-            Err(_) if is_zero(self.rest(self.at)) => Err(End::Clean),
-            Err(flaw) => Err(self.judge(flaw)),
+            Err(_) if self.window.is_zero_from(self.at)? => Ok(Step::End(End::Clean)),
+            Err(flaw) => self.judge(flaw).map(Step::End),
         }
     }
 
-    fn accept(&mut self, frame: Frame) -> Result<Frame, End> {
+    /// The record at the present place, if it is one.
+    fn frame(&mut self) -> Result<Result<Frame, Flaw>, Error> {
+        let (at, segment_id, length) = (self.at, self.segment_id, self.window.length());
+        let Some(header) = header_of(self.window.get(at, HEADER)?, segment_id, at) else {
+            return Ok(Err(Flaw::Header));
+        };
+        let whole = u32::try_from(size(header.len as usize)).ok().filter(|size| *size <= length - at);
+        // Of a record that runs past the end of the segment nothing more is read.
+        Ok(frame_of(self.window.get(at, whole.unwrap_or(HEADER))?, segment_id, at))
+    }
+
+    fn accept(&mut self, frame: Frame) -> Result<Step, Error> {
         if frame.synced > frame.offset {
-            return Err(End::Damaged("the record claims that more was synced than there was"));
+            return Ok(Step::End(End::Damaged("the record claims that more was synced than there was")));
         }
         if let Record::SegmentEnd { length, next_id } = frame.record {
             if length != u64::from(frame.offset) {
-                return Err(End::Damaged("the end of the segment is at the wrong place"));
-            }
-            if !is_zero(self.rest(frame.end)) {
-                self.at = frame.end;
-                return Err(End::Damaged("something follows the end of the segment"));
+                return Ok(Step::End(End::Damaged("the end of the segment is at the wrong place")));
             }
             self.at = frame.end;
+            if !self.window.is_zero_from(frame.end)? {
+                return Ok(Step::End(End::Damaged("something follows the end of the segment")));
+            }
             self.sealed = true;
-            return Err(End::Sealed { next_id });
+            return Ok(Step::End(End::Sealed { next_id }));
         }
         self.at = frame.end;
-        Ok(frame)
+        Ok(Step::Record(frame))
     }
 
     /// Decides between a torn end and damage; see the top of the module.
-    fn judge(&self, flaw: Flaw) -> End {
+    fn judge(&mut self, flaw: Flaw) -> Result<End, Error> {
         let what = match flaw {
             Flaw::Header => "the record's header does not verify",
             Flaw::Body(what, _) => what,
         };
         let torn = match flaw {
-            Flaw::Header => self.header_is_torn(),
-            Flaw::Body(_, header) => self.body_is_torn(header.len),
+            Flaw::Header => self.header_is_torn()?,
+            Flaw::Body(_, header) => self.body_is_torn(header.len)?,
         };
-        if torn && !self.synced_beyond() { End::Torn } else { End::Damaged(what) }
+        Ok(if torn && !self.synced_beyond()? { End::Torn } else { End::Damaged(what) })
     }
 
     /// Whether a later record proves that the bytes at X had been synced.
-    fn synced_beyond(&self) -> bool {
-        let later = (self.at + ALIGN..self.segment.len() as u32).step_by(ALIGN as usize);
-        let mut found = later.filter_map(|offset| header_of(self.rest(offset), self.segment_id, offset));
-        found.any(|header| header.synced > self.at)
+    fn synced_beyond(&mut self) -> Result<bool, Error> {
+        let (synced, segment_id) = (self.at, self.segment_id);
+        let mut offset = self.at + ALIGN;
+        loop {
+            let mut piece = self.window.get(offset, SEARCH_BYTES)?;
+            if piece.len() < HEADER as usize {
+                return Ok(false);
+            }
+            while piece.len() >= HEADER as usize {
+                if header_of(piece, segment_id, offset).is_some_and(|header| header.synced > synced) {
+                    return Ok(true);
+                }
+                offset += ALIGN;
+                piece = piece.get(ALIGN as usize..).unwrap_or_default();
+            }
+        }
     }
 
-    fn header_is_torn(&self) -> bool {
+    /// The byte at `offset`, if the segment reaches so far.
+    fn byte(&mut self, offset: u32) -> Result<Option<u8>, Error> {
+        Ok(self.window.get(offset, 1)?.first().copied())
+    }
+
+    fn header_is_torn(&mut self) -> Result<bool, Error> {
         let end = self.at + HEADER;
-        let closing = self.segment.get(end as usize - 1);
-        self.has_zero_share(self.at, end)
-            || (closing.is_some_and(|byte| *byte == 0) && is_zero(self.rest(end)))
+        Ok(self.has_zero_share(self.at, end)?
+            || (self.byte(end - 1)? == Some(0) && self.window.is_zero_from(end)?))
     }
 
-    fn body_is_torn(&self, len: u32) -> bool {
+    fn body_is_torn(&mut self, len: u32) -> Result<bool, Error> {
         let end = u64::from(self.at) + u64::from(HEADER) + u64::from(len) + 1;
-        let Ok(end) = u32::try_from(end) else { return false };
-        match self.segment.get(end as usize - 1) {
-            Some(closing) => *closing == 0 || self.has_zero_share(self.at, end),
-            None => false,
+        let Ok(end) = u32::try_from(end) else { return Ok(false) };
+        match self.byte(end - 1)? {
+            Some(closing) => Ok(closing == 0 || self.has_zero_share(self.at, end)?),
+            None => Ok(false),
         }
     }
 
     /// Whether some sector's share of the bytes from `start` to `end` is all zero.
-    fn has_zero_share(&self, start: u32, end: u32) -> bool {
-        let end = end.min(self.segment.len() as u32);
+    fn has_zero_share(&mut self, start: u32, end: u32) -> Result<bool, Error> {
+        let end = end.min(self.window.length());
         let mut from = start;
         while from < end {
             let to = (from / SECTOR + 1).saturating_mul(SECTOR).min(end);
-            if is_zero(self.segment.get(from as usize..to as usize).unwrap_or_default()) {
-                return true;
+            if is_zero(self.window.get(from, to - from)?) {
+                return Ok(true);
             }
             from = to;
         }
-        false
+        Ok(false)
     }
 }

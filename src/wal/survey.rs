@@ -21,10 +21,11 @@ use super::closed::Closed;
 use super::error::Error;
 use super::head::{Head, path_of, sequence_of};
 use super::index::Group;
-use super::layout::{HEAD, is_zero};
+use super::layout::HEAD;
 use super::replay::Replay;
-use super::scan::{End, Scan};
+use super::scan::{End, Scan, Step};
 use super::values::{GroupState, Identity};
+use super::window::Window;
 
 /// A log as it was found. Nothing was changed to find it.
 #[derive(Debug, Default)]
@@ -177,23 +178,6 @@ pub(super) fn read_head(disk: &dyn Disk, path: &Path) -> Result<Head, Error> {
     Ok(head)
 }
 
-/// Reads a whole segment into `bytes`.
-pub(super) fn read_segment(
-    disk: &dyn Disk,
-    path: &Path,
-    head: &Head,
-    bytes: &mut Vec<u8>,
-) -> Result<(), Error> {
-    bytes.resize(head.length as usize, 0);
-    let file = disk.open_read(path).map_err(|error| Error::io("open", path, error))?;
-    file.read_exact_at(0, bytes).map_err(|error| Error::io("read", path, error))?;
-    // What the head said a moment ago it must still say.
-    if Head::decode(path, bytes.get(..HEAD as usize).unwrap_or_default())? != *head {
-        return Err(Error::corrupt(path, 0, "the file changes while it is read"));
-    }
-    Ok(())
-}
-
 fn replay_all(
     disk: &dyn Disk,
     dir: &Path,
@@ -201,14 +185,12 @@ fn replay_all(
     replay: &mut Replay,
     survey: &mut Survey,
 ) -> Result<(), Error> {
-    let mut bytes = Vec::new();
     for (at, head) in heads.iter().enumerate() {
         let path = path_of(dir, head.sequence);
         if at > 0 {
             replay.next_segment();
         }
-        read_segment(disk, &path, head, &mut bytes)?;
-        let (end, position) = replay_segment(&path, head, &bytes, replay)?;
+        let (end, position) = replay_segment(disk, &path, head, replay)?;
         survey.segments.push((*head, position));
         let after = heads.get(at + 1..).unwrap_or_default();
         match (end, after.first()) {
@@ -230,14 +212,19 @@ fn replay_all(
     Ok(())
 }
 
-fn replay_segment(path: &Path, head: &Head, bytes: &[u8], replay: &mut Replay) -> Result<(End, u32), Error> {
-    let mut scan = Scan::new(bytes, head.id);
+fn replay_segment(
+    disk: &dyn Disk,
+    path: &Path,
+    head: &Head,
+    replay: &mut Replay,
+) -> Result<(End, u32), Error> {
+    let mut scan = Scan::open(disk, path, head)?;
     loop {
-        match scan.next() {
-            Ok(frame) => replay
+        match scan.next()? {
+            Step::Record(frame) => replay
                 .apply(head.sequence, &frame)
                 .map_err(|what| Error::corrupt(path, frame.offset.into(), what))?,
-            Err(end) => return Ok((end, scan.position())),
+            Step::End(end) => return Ok((end, scan.position())),
         }
     }
 }
@@ -252,15 +239,11 @@ fn spare(
 ) -> Result<(), Error> {
     let Some(head) = after.first() else { return Ok(()) };
     let path = path_of(dir, head.sequence);
-    let mut bytes = Vec::new();
-    read_segment(disk, &path, head, &mut bytes)?;
-    let content = bytes.get(HEAD as usize..).unwrap_or_default();
-    if after.len() > 1 || Scan::new(&bytes, head.id).next().is_ok() {
+    if after.len() > 1 || matches!(Scan::open(disk, &path, head)?.next()?, Step::Record(_)) {
         return Err(Error::corrupt(last, position.into(), "the segment has no end although others follow"));
     }
-    if !is_zero(content) {
-        let at = content.iter().take_while(|byte| **byte == 0).count() as u64;
-        return Err(Error::corrupt(&path, u64::from(HEAD) + at, "the segment has content before its turn"));
+    if let Some(at) = Window::open(disk, &path, head)?.first_content(HEAD)? {
+        return Err(Error::corrupt(&path, at.into(), "the segment has content before its turn"));
     }
     survey.spare = Some(*head);
     Ok(())

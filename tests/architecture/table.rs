@@ -104,6 +104,7 @@ pub(crate) const HOMES: &[Home] = &[
     Home { name: "tracing_opentelemetry", places: &["telemetry/"] },
     Home { name: "tracing_subscriber", places: &["telemetry/"] },
     Home { name: "ureq", places: &["cli/"] },
+    Home { name: "x509_cert", places: &["raft/peer/"] },
     Home { name: "xxhash_rust", places: &["store/", "raft/", "wal/"] },
 ];
 

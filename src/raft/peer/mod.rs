@@ -9,6 +9,7 @@
 
 mod affairs;
 mod attempts;
+mod certificate;
 mod commits;
 mod conversation;
 mod convert;

@@ -245,8 +245,13 @@ impl Roster {
             return;
         }
         let link = self.link_to(&member.advertise);
-        let link =
-            link.inspect_err(|error| tracing::warn!(node = id, %error, "a member has no address")).ok();
+        let link = link.inspect_err(|error| {
+            // A node alone needs none for itself.
+            if id != self.0.me.node {
+                tracing::warn!(node = id, %error, "a member has no address");
+            }
+        });
+        let link = link.ok();
         members.insert(id, Known { member: member.clone(), found: None, link });
         // What failed at the former address says nothing of this one.
         self.0.attempts.lock().retain(|(of, _), _| *of != id);

@@ -41,13 +41,8 @@ impl Secret {
     /// What is wrong with the file.
     pub(crate) fn reload(&self) -> Result<(), String> {
         let Some((disk, path)) = &self.file else { return Ok(()) };
-        let read = || -> std::io::Result<Vec<u8>> {
-            let file = disk.open_read(path)?;
-            let mut bytes = vec![0; usize::try_from(file.len()?.min(MAX_BYTES)).unwrap_or(0)];
-            file.read_exact_at(0, &mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes = read().map_err(|error| format!("{}: {error}", path.display()))?;
+        let bytes =
+            disk.read_to_end(path, MAX_BYTES).map_err(|error| format!("{}: {error}", path.display()))?;
         let lines: Vec<Vec<u8>> = bytes
             .split(|byte| *byte == b'\n')
             .map(|line| line.trim_ascii().to_vec())
