@@ -261,7 +261,10 @@ async fn sample(gate: Arc<Gate>, every: Duration, stopped: impl Future<Output = 
 /// Binds the listeners; they answer from now on.
 async fn listen(config: &Config, gate: &Arc<Gate>, tasks: &Tasks) -> Result<(), Error> {
     let address = config.http.listen;
-    let server = Server::bind(config.http).await.map_err(|source| Error::Listen { address, source })?;
+    let mut http = config.http.clone();
+    // Who calls the machine by its own name is no page of another site: that name is nobody else's.
+    http.hosts.add(&rustix::system::uname().nodename().to_string_lossy());
+    let server = Server::bind(http).await.map_err(|source| Error::Listen { address, source })?;
     tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "http listens");
     listen_to_probes(config, gate, tasks).await?;
     let (gate, stopped, patience) = (Arc::clone(gate), tasks.stopped(), config.shutdown.deadline);
@@ -271,7 +274,7 @@ async fn listen(config: &Config, gate: &Arc<Gate>, tasks: &Tasks) -> Result<(), 
 
 async fn listen_to_probes(config: &Config, gate: &Arc<Gate>, tasks: &Tasks) -> Result<(), Error> {
     let Some(address) = config.http.ops_listen else { return Ok(()) };
-    let probes = Server::bind_probes(address, config.http).await;
+    let probes = Server::bind_probes(address, config.http.clone()).await;
     let probes = probes.map_err(|source| Error::Listen { address, source })?;
     tracing::info!(address = %probes.address(), "ops listens");
     let (gate, stopped) = (Arc::clone(gate), tasks.stopped());
@@ -292,7 +295,7 @@ fn administer(config: &Config, gate: &Arc<Gate>, tasks: &Tasks) -> Option<Socket
     };
     let (local, stopped, patience) =
         (Local::new(Arc::clone(gate)), tasks.stopped(), config.shutdown.deadline);
-    tasks.spawn("local", local.serve(listener, config.http, stopped, patience));
+    tasks.spawn("local", local.serve(listener, config.http.clone(), stopped, patience));
     Some(name)
 }
 

@@ -162,7 +162,7 @@ fn the_headers_tell_what_it_is() {
 fn begin(node: &Node) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(node.address()).expect("the node accepts");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
-    stream.write_all(b"GET /v1/admin/backup HTTP/1.1\r\nHost: kvorum\r\n\r\n").expect("sent");
+    stream.write_all(b"GET /v1/admin/backup HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
     let (mut head, mut byte) = (String::new(), [0]);
     while !head.ends_with("\r\n\r\n") {
         stream.read_exact(&mut byte).expect("the head of an answer");

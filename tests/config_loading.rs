@@ -116,6 +116,31 @@ fn kinds_of_values() {
     assert_eq!(config.http.listen.to_string(), "[::]:80");
 }
 
+/// Goal: loopback is loopback however it is written, and nothing else is.
+#[test]
+fn loopback_may_be_mapped() {
+    for listen in ["127.0.0.1:80", "127.9.9.9:80", "[::1]:80", "[::ffff:127.0.0.1]:80"] {
+        for key in ["http", "peer"] {
+            let loaded = from_file(&format!("[{key}]\nlisten = \"{listen}\"\n"));
+            assert!(loaded.is_ok(), "{key} {listen}: {:?}", loaded.err());
+        }
+    }
+    for listen in ["0.0.0.0:80", "[::]:80", "[::ffff:10.0.0.1]:80", "192.0.2.1:80"] {
+        refused(from_file(&format!("[http]\nlisten = \"{listen}\"\n")), &["http.listen", "allow_anonymous"]);
+        refused(from_file(&format!("[peer]\nlisten = \"{listen}\"\n")), &["secret_file"]);
+    }
+}
+
+/// Goal: names are names, and a slip is said with the key.
+#[test]
+fn allowed_hosts_are_names() {
+    let of = |list: &str| from_environment(&[("KVORUM_HTTP__ALLOWED_HOSTS", list)]);
+    assert!(of("kv.example.com, *.internal,*").is_ok());
+    for list in ["http://kv", "kv:8080", "a b", "*a"] {
+        refused(of(list), &["http.allowed_hosts"]);
+    }
+}
+
 /// Goal: a slip names the key that was meant and where the slip stands.
 #[test]
 fn unknown_keys_name_the_nearest() {

@@ -4,7 +4,7 @@
 
 mod node;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -106,4 +106,61 @@ async fn an_answer_that_nobody_takes_is_given_up_and_one_that_is_taken_slowly_is
         }
     }
     assert_eq!(taken + held, value.len());
+}
+
+/// Goal: a client that opens no window for its answer delays no stop, and one that takes it slowly but steadily gets all.
+#[tokio::test]
+async fn a_stalled_reader_delays_no_stop() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = Node::start(directory.path());
+    let value = vec![b'v'; 300 << 10];
+    assert_eq!(node.put("/v1/kv/k", &value).status, 201);
+    let (mut client, _driver) = connect(&node, 1 << 10).await;
+    let (answer, _) = client.send_request(request(&node, "GET", "/v1/kv/k"), true).expect("sent");
+    let stalled = timeout(PATIENCE, answer).await.expect("in time").expect("the head").into_body();
+
+    let (mut client, _driver) = connect(&node, 100 << 10).await;
+    let (answer, _) = client.send_request(request(&node, "GET", "/v1/kv/k"), true).expect("sent");
+    let mut body = timeout(PATIENCE, answer).await.expect("in time").expect("the head").into_body();
+    let started = Instant::now();
+    node.signal(rustix::process::Signal::TERM);
+    let ended = tokio::task::spawn_blocking(move || node.ended());
+    let (mut taken, mut held) = (0, 0);
+    while let Some(piece) = timeout(PATIENCE, body.data()).await.expect("in time") {
+        held += piece.expect("it is served to the end").len();
+        if held >= 90 << 10 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            body.flow_control().release_capacity(held).expect("what was received");
+            taken += std::mem::take(&mut held);
+        }
+    }
+    assert_eq!(taken + held, value.len());
+    let ended = ended.await.expect("it is waited for");
+    assert_eq!(ended.status, Some(0), "{}", ended.said);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    drop(stalled);
+}
+
+/// Goal: `:authority` is checked as `Host` is.
+#[tokio::test]
+async fn an_authority_is_a_name_of_the_node() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = Node::start(directory.path());
+    assert_eq!(node.put("/v1/kv/k", b"v").status, 201);
+    let (mut client, _driver) = connect(&node, 1 << 16).await;
+    let mut status = async |uri: &str, host: Option<&str>, origin: Option<&str>| {
+        let mut request = Request::builder().method("GET").uri(uri);
+        for (name, value) in [("host", host), ("origin", origin)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        let (answer, _) = client.send_request(request.body(()).expect("a request"), true).expect("sent");
+        timeout(PATIENCE, answer).await.expect("in time").expect("an answer").status().as_u16()
+    };
+    assert_eq!(status("http://localhost/v1/kv/k", None, None).await, 200);
+    assert_eq!(status("http://evil.example/v1/kv/k", None, None).await, 421);
+    assert_eq!(status("http://localhost/v1/kv/k", Some("evil.example"), None).await, 400);
+    assert_eq!(status("http://localhost/v1/kv/k", None, Some("http://evil.example")).await, 403);
+    assert_eq!(status("http://localhost/v1/kv/k", None, Some("http://localhost")).await, 200);
 }

@@ -61,7 +61,20 @@ fn accept_chooses_the_form() {
         json("/v1/kv/%ff").json(),
         json!({"key_base64": "/w==", "value_base64": "/wA=", "version": 2})
     );
-    assert_eq!(json("/v1/kv/%ff").header("etag"), Some("\"2\""));
+    // Each representation has a tag of its own (RFC 9110, 8.8.3).
+    assert_eq!(node.get("/v1/kv/%ff").header("etag"), Some("\"2\""));
+    assert_eq!(json("/v1/kv/%ff").header("etag"), Some("\"2-json\""));
+    let packed = node.send("GET", "/v1/kv/%ff", &[("Accept", "application/msgpack")], b"");
+    assert_eq!(packed.header("etag"), Some("\"2-msgpack\""));
+    node.put("/v1/kv/brief?ttl_ms=100000", b"v");
+    let brief = json("/v1/kv/brief");
+    let tag = format!("\"3-json-{}\"", brief.json()["ttl_ms"]);
+    assert_eq!(brief.header("etag"), Some(tag.as_str()), "what counts down is in the tag");
+    assert_eq!(
+        node.send("PUT", "/v1/kv/brief", &[("If-Match", tag.as_str())], b"w").status,
+        200,
+        "any tag serves a write"
+    );
     assert_eq!(node.send("GET", "/v1/kv/text", &[("Accept", "text/html, */*;q=0.1")], b"").body.len(), 5);
     node.send("GET", "/v1/kv/text", &[("Accept", "text/html")], b"").problem(406, "not-acceptable");
 }
@@ -147,13 +160,25 @@ fn preconditions() {
 
     let both = [("If-Match", "\"3\""), ("If-None-Match", "*")];
     put("/v1/kv/k", &both).problem(400, "invalid-argument");
-    for value in ["3", "\"x\"", "W/\"3\"", "\"3\", \"4\"", "\"-3\"", "\"999999999999999999999\"", "", "\"\""]
-    {
+    for value in ["3", "", ",", "*, \"3\"", "\"3", "\"3\" \"4\""] {
         put("/v1/kv/k", &[("If-Match", value)]).problem(400, "invalid-argument");
     }
-    // 20 digits may be a version, though this one is beyond 64 bits.
-    put("/v1/kv/k", &[("If-Match", "\"99999999999999999999\"")]).problem(412, "precondition-failed");
-    put("/v1/kv/k", &[("If-Match", "\"3\""), ("If-Match", "\"3\"")]).problem(400, "invalid-argument");
+    // Well-formed tags, but of no version of the key; 20 digits may be a version, though this one is beyond 64 bits.
+    for value in [
+        "\"x\"",
+        "W/\"3\"",
+        "\"-3\"",
+        "\"999999999999999999999\"",
+        "\"\"",
+        "\"99999999999999999999\"",
+        "\"1\", \"2\"",
+    ] {
+        assert_eq!(
+            put("/v1/kv/k", &[("If-Match", value)]).problem(412, "precondition-failed")["version"],
+            3,
+            "{value}"
+        );
+    }
     put("/v1/kv/k", &[("If-None-Match", "\"3\"")]).problem(400, "invalid-argument");
 
     let delete = |headers: &[(&str, &str)]| node.send("DELETE", "/v1/kv/k", headers, b"");
@@ -162,6 +187,69 @@ fn preconditions() {
     assert_eq!(delete(&[("If-Match", "\"3\"")]).status, 204);
     delete(&[("If-Match", "\"3\"")]).problem(412, "precondition-failed");
     delete(&[]).problem(404, "not-found");
+}
+
+/// Goal: `If-Match` is a list, over all its lines; the key must have one of its versions, whichever place that has.
+#[test]
+fn conditions_are_lists() {
+    let (_directory, node) = node();
+    let put = |headers: &[(&str, &str)]| node.send("PUT", "/v1/kv/k", headers, b"v");
+    assert_eq!(put(&[]).status, 201);
+    assert_eq!(put(&[("If-Match", "\"77\", \"1\"")]).json()["version"], 2);
+    assert_eq!(put(&[("If-Match", "\"2\", \"77\"")]).json()["version"], 3);
+    assert_eq!(put(&[("If-Match", "\"77\""), ("If-Match", "W/\"78\", \"3-json\"")]).json()["version"], 4);
+    assert_eq!(
+        put(&[("If-Match", "\"0\", \"1\", \"2\", \"3\"")]).problem(412, "precondition-failed")["version"],
+        4
+    );
+    let ttl = node.send(
+        "PUT",
+        "/v1/kv/k/ttl",
+        &[("Content-Type", "application/json"), ("If-Match", "\"9\",\"4\"")],
+        b"{\"ttl_ms\":100000}",
+    );
+    assert_eq!(ttl.header("kvorum-version"), Some("5"));
+    assert_eq!(node.send("DELETE", "/v1/kv/k", &[("If-Match", "\"5\", \"6\"")], b"").status, 204);
+    assert_eq!(put(&[("If-Match", "\"5\", \"0\"")]).status, 201, "version 0 is absence, in a list too");
+}
+
+/// Goal: what bears a condition is done under it or not at all, whatever the operation.
+#[test]
+fn no_write_passes_over_a_condition() {
+    let (_directory, node) = node();
+    node.put("/v1/kv/n", b"1");
+    let add = |headers: &[(&str, &str)]| {
+        let headers = [&[("Content-Type", "application/json")], headers].concat();
+        node.send("POST", "/v1/kv/n/incr", &headers, b"{}")
+    };
+    let problem = add(&[("If-Match", "\"9\"")]).problem(412, "precondition-failed");
+    assert_eq!((&problem["applied"], &problem["version"]), (&json!("no"), &json!(1)));
+    add(&[("If-None-Match", "*")]).problem(412, "precondition-failed");
+    assert_eq!(node.get("/v1/kv/n").body, b"1");
+    assert_eq!(add(&[("If-Match", "\"9\", \"1\"")]).json()["value"], 2);
+    assert_eq!(add(&[("If-Match", "*")]).json()["value"], 3);
+    let set = br#"{"steps":[{"op":"set","key":"n","value":"z"}]}"#;
+    let writes: [(&str, &str, &[u8]); 10] = [
+        ("POST", "/v1/batch", set),
+        ("DELETE", "/v1/kv?confirm=all", b""),
+        ("PUT", "/v1/cluster/settings", br#"{"max_keys":1}"#),
+        ("POST", "/v1/cluster/members", br#"{"address":"127.0.0.1:1"}"#),
+        ("POST", "/v1/cluster/transfer", b"{}"),
+        ("POST", "/v1/cluster/leave", b""),
+        ("POST", "/v1/cluster/stop", b""),
+        ("POST", "/v1/admin/compact", b""),
+        ("POST", "/v1/admin/snapshot", b""),
+        ("PUT", "/v1/admin/log-level", br#"{"level":"off"}"#),
+    ];
+    for (method, path, body) in writes {
+        for (name, value) in [("If-Match", "\"9\""), ("If-Match", "*"), ("If-None-Match", "*")] {
+            let answer =
+                node.send(method, path, &[("Content-Type", "application/json"), (name, value)], body);
+            answer.problem(400, "invalid-argument");
+        }
+    }
+    assert_eq!(node.get("/v1/kv/n").body, b"3");
+    assert_eq!(node.get("/v1/cluster/settings").json()["max_keys"], 0);
 }
 
 /// Goal: a body that is too large is refused before it is sent, one that is cut off or coded writes nothing.
@@ -175,15 +263,15 @@ fn bodies() {
     assert_eq!(node.get("/v1/kv/empty").body, b"");
 
     let mut announced = node.connect();
-    announced.write(b"PUT /v1/kv/k HTTP/1.1\r\nHost: k\r\nContent-Length: 9999999999\r\n\r\n");
+    announced.write(b"PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999999\r\n\r\n");
     announced.read(false).expect("an answer before the body").problem(413, "value-too-large");
 
     let mut chunked = node.connect();
-    chunked.write(b"PUT /v1/kv/k HTTP/1.1\r\nHost: k\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    chunked.write(b"PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
     assert_eq!(chunked.read(false).expect("an answer").status, 200);
     assert_eq!(node.get("/v1/kv/k").body, b"abcde");
     let mut endless = node.connect();
-    endless.write(b"PUT /v1/kv/k HTTP/1.1\r\nHost: k\r\nTransfer-Encoding: chunked\r\n\r\n");
+    endless.write(b"PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
     let chunk = [b"1f4\r\n".as_slice(), &[1; 500], b"\r\n"].concat();
     for _ in 0..3 {
         endless.write(&chunk);
@@ -191,9 +279,9 @@ fn bodies() {
     endless.read(false).expect("an answer without the end").problem(413, "value-too-large");
 
     for cut in [
-        b"PUT /v1/kv/cut HTTP/1.1\r\nHost: k\r\nContent-Length: 10\r\n\r\nhalf".as_slice(),
-        b"PUT /v1/kv/cut HTTP/1.1\r\nHost: k\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
-        b"PUT /v1/kv/cut HTTP/1.1\r\nHost: k\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"PUT /v1/kv/cut HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf".as_slice(),
+        b"PUT /v1/kv/cut HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        b"PUT /v1/kv/cut HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ] {
         let mut connection = node.connect();
         connection.write(cut);
@@ -249,6 +337,8 @@ fn paths_methods_and_queries() {
     node.get("/v1/kv/k?consistency=stale&consistency=lease").problem(400, "invalid-argument");
     node.get("/v1/kv/k?consistency=%zz").problem(400, "invalid-argument");
     node.get("/v1/kv/k?%zz=1").problem(400, "invalid-argument");
+    node.get("/v1/kv/k?%63onsistency=eventual").problem(400, "invalid-argument");
+    node.get("/v1/kv/k?consistency=stale&%63onsistency=stale").problem(400, "invalid-argument");
     node.put("/v1/kv/k?ttl_ms=1&ttl_ms=2", b"x").problem(400, "invalid-argument");
     node.put("/v1/kv/k", b"v");
     for consistency in ["linearizable", "lease", "stale"] {

@@ -44,7 +44,7 @@ fn silent_and_slow_heads_are_let_go() {
         told.contains("application/problem+json") && told.contains("\"code\":\"request-timeout\""),
         "{told}"
     );
-    let served = until_end(node.address(), b"GET /healthz HTTP/1.1\r\nHost: kvorum\r\n\r\n");
+    let served = until_end(node.address(), b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(
         served.starts_with("HTTP/1.1 200 ") && served.ends_with('}'),
         "idle, and ended in silence: {served}"
@@ -56,7 +56,7 @@ fn silent_and_slow_heads_are_let_go() {
 fn dripping_requests_are_cut_off() {
     let (_directory, node) = node(&SHORT);
     let heads: [&[u8]; 2] =
-        [b"GET /v1/kv/", b"PUT /v1/kv/k HTTP/1.1\r\nHost: kvorum\r\nContent-Length: 100000\r\n\r\n"];
+        [b"GET /v1/kv/", b"PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"];
     for head in heads {
         let mut stream = TcpStream::connect(node.address()).expect("it accepts");
         stream.set_read_timeout(Some(Duration::from_millis(20))).expect("a socket takes a timeout");
@@ -87,7 +87,7 @@ fn a_steady_body_is_taken() {
     let mut connection = node.connect();
     let length = 256 << 10;
     connection.write(
-        format!("PUT /v1/kv/k HTTP/1.1\r\nHost: kvorum\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+        format!("PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
     );
     let started = Instant::now();
     // The first piece goes with the head: from it on there is more time with every one.
@@ -117,6 +117,115 @@ fn malformed_heads_are_problems() {
         let text: String = String::from_utf8_lossy(bytes).chars().take(60).collect();
         assert!(said.starts_with(status) && said.contains(&format!("\"code\":\"{code}\"")), "{text}: {said}");
     }
+}
+
+/// Goal: a request says once whom it means and how its body is framed; what is left over of one that does not is not taken
+/// for a request of its own (RFC 9112, 3.2, 6.1 and 6.3).
+#[test]
+fn host_and_coding_are_checked() {
+    let (_directory, node) = node(&[("store.max_value_bytes", "1000")]);
+    let put = "PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+    let cases: [(String, &str, &str); 12] = [
+        ("GET /v1/kv/k HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), "400", "invalid-argument"),
+        ("GET /v1/kv/k HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n".to_owned(), "400", "invalid-argument"),
+        (
+            "GET /v1/kv/k HTTP/1.1\r\nHost: a b\r\nConnection: close\r\n\r\n".to_owned(),
+            "400",
+            "invalid-argument",
+        ),
+        (
+            "GET /v1/kv/k HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                .to_owned(),
+            "400",
+            "invalid-argument",
+        ),
+        (
+            "GET http://evil.example/v1/kv/k HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+                .to_owned(),
+            "421",
+            "misdirected",
+        ),
+        (
+            format!("{put}Transfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+            "501",
+            "not-implemented",
+        ),
+        (
+            format!("{put}Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+            "501",
+            "not-implemented",
+        ),
+        (
+            format!("{put}Transfer-Encoding: identity, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+            "501",
+            "not-implemented",
+        ),
+        (
+            format!("{put}Transfer-Encoding: chunked, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+            "400",
+            "invalid-argument",
+        ),
+        (
+            format!(
+                "{put}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"
+            ),
+            "400",
+            "invalid-argument",
+        ),
+        (
+            format!("{put}Transfer-Encoding: chunked, gzip\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+            "400",
+            "invalid-argument",
+        ),
+        (format!("{put}Content-Length: 1\r\nContent-Length: 2\r\n\r\nxy"), "400", "invalid-argument"),
+    ];
+    for (request, status, code) in cases {
+        let said = until_end(node.address(), request.as_bytes());
+        assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {said}");
+        assert!(said.contains(&format!("\"code\":\"{code}\"")), "{request}: {said}");
+    }
+    assert_eq!(node.get("/v1/kv/k").status, 404, "nothing that was refused was written");
+    // With both, the chunks count, and the connection ends: what follows is never taken for a request.
+    let smuggled = "GET /v1/stats HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let keep = "PUT /v1/kv/k HTTP/1.1\r\nHost: localhost\r\n";
+    for framing in
+        ["Content-Length: 6\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 6"]
+    {
+        let request = format!("{keep}{framing}\r\n\r\n1\r\nx\r\n0\r\n\r\n{smuggled}");
+        let said = until_end(node.address(), request.as_bytes());
+        assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{said}");
+    }
+    assert_eq!(node.get("/v1/kv/k").body, b"x");
+    let refused = format!("{keep}Transfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n{smuggled}");
+    let said = until_end(node.address(), refused.as_bytes());
+    assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{said}");
+    // HTTP/1.0 knows no Host.
+    let said = until_end(node.address(), b"GET /healthz HTTP/1.0\r\n\r\n");
+    assert!(said.starts_with("HTTP/1.0 200 ") || said.starts_with("HTTP/1.1 200 "), "{said}");
+}
+
+/// Goal: while the clock of a machine stands before 1970, every client is told so, and no connection panics.
+#[test]
+fn a_clock_before_1970_is_told() {
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+    if !std::path::Path::new(library).exists() {
+        eprintln!("SKIPPED: libfaketime is not installed (Debian package faketime), so no clock can be set");
+        assert!(std::env::var_os("CI").is_none(), "CI installs it");
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(PROGRAM);
+    command.env("LD_PRELOAD", library).env("FAKETIME", "-80y").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let mut node = Node::try_start(command, directory.path(), &[]).expect("it starts");
+    for _ in 0..3 {
+        let answer = node.get("/v1/kv/k");
+        let detail = answer.problem(503, "unavailable")["detail"].clone();
+        assert!(detail.as_str().is_some_and(|text| text.contains("1970")), "{detail}");
+        assert_eq!(answer.header("date"), None);
+    }
+    assert!(!node.said().contains("httpdate"), "{}", node.said());
+    let (_directory, now) = self::node(&[]);
+    assert!(now.get("/healthz").header("date").is_some(), "others say what time it is");
 }
 
 /// Goal: when all places are taken by those who do not use them, others are served all the same, and probes are apart.
@@ -162,7 +271,7 @@ fn ten_thousand_useless_clients_disturb_nobody() {
         b"",
         b"G",
         b"GET /v1/kv/k HTTP/1.1\r\nHost: kv",
-        b"PUT /v1/kv/half HTTP/1.1\r\nHost: kvorum\r\nContent-Length: 8388608\r\n\r\nabc",
+        b"PUT /v1/kv/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8388608\r\n\r\nabc",
     ];
     let mut useless = Vec::with_capacity(count);
     for number in 0..count {
@@ -191,7 +300,7 @@ fn ten_thousand_useless_clients_disturb_nobody() {
 #[test]
 fn announced_bodies_take_no_room() {
     let (_directory, node) = node(&[]);
-    let head = b"PUT /v1/kv/half HTTP/1.1\r\nHost: kvorum\r\nContent-Length: 8388608\r\n\r\n";
+    let head = b"PUT /v1/kv/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8388608\r\n\r\n";
     let announced: Vec<TcpStream> = (0..500)
         .map(|_| {
             let mut stream = TcpStream::connect(node.address()).expect("it accepts");
@@ -212,7 +321,7 @@ fn a_stop_does_not_wait_for_half_requests() {
     let parts: [&[u8]; 3] = [
         b"",
         b"GET /v1/kv/k HTTP/1.1\r\nHo",
-        b"PUT /v1/kv/half HTTP/1.1\r\nHost: kvorum\r\nContent-Length: 100\r\n\r\nabc",
+        b"PUT /v1/kv/half HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nabc",
     ];
     let mut half: Vec<Connection> = parts
         .iter()
@@ -237,13 +346,54 @@ fn a_stop_does_not_wait_for_half_requests() {
     assert_eq!(refused.problem(503, "unavailable")["applied"], "no");
 }
 
+/// Goal: a client that takes nothing of its answer delays no stop: not with a backup, nor with a value, nor with many.
+#[test]
+fn a_stalled_reader_delays_no_stop() {
+    let (_directory, node) = node(&[]);
+    for n in 0..10 {
+        let put = node.put(&format!("/v1/kv/large{n}"), &noise(2 << 20));
+        assert_eq!(put.status, 201);
+    }
+    let requests = [
+        "GET /v1/admin/backup HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+        "GET /v1/kv/large0 HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(8),
+    ];
+    let stalled: Vec<TcpStream> = requests
+        .iter()
+        .map(|request| {
+            let mut stream = TcpStream::connect(node.address()).expect("it accepts");
+            stream.write_all(request.as_bytes()).expect("a socket takes some bytes");
+            stream.read_exact(&mut [0; 100]).expect("the answer begins");
+            stream
+        })
+        .collect();
+    let started = Instant::now();
+    let ended = node.terminate();
+    assert_eq!(ended.status, Some(0), "{}", ended.said);
+    // shutdown.deadline_ms is 25 s, of which requests have 23.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    drop(stalled);
+}
+
+/// Bytes that cannot be packed.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(length).collect()
+}
+
 /// Goal: a client that does not take its answer is let go, and its memory with it.
 #[test]
 fn a_client_that_takes_nothing_is_let_go() {
     let (_directory, mut node) = node(&[SHORT[2], ("log.level", "debug")]);
     node.put("/v1/kv/large", &vec![b'v'; 8 << 20]);
     let mut stuck = TcpStream::connect(node.address()).expect("it accepts");
-    let request = "GET /v1/kv/large HTTP/1.1\r\nHost: kvorum\r\n\r\n".repeat(4);
+    let request = "GET /v1/kv/large HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(4);
     stuck.write_all(request.as_bytes()).expect("a socket takes some bytes");
     node.wait_for("a connection was ended");
     // What is left in the socket's buffers can still be read; then there is an end.

@@ -59,16 +59,22 @@ fn deadlines_are_set_and_taken_away() {
     node.put("/v1/kv/k", b"v");
     let put = |body: Value| node.send("PUT", "/v1/kv/k/ttl", &[JSON], body.to_string().as_bytes());
     let set = put(json!({"ttl_ms": 100_000}));
-    assert_eq!((set.status, set.header("etag")), (200, Some("\"2\"")));
-    assert_eq!(set.json()["ttl_ms"], 100_000);
+    assert_eq!((set.status, set.header("etag")), (200, Some("\"2-ttl-json-100000\"")));
+    assert_eq!((&set.json()["ttl_ms"], set.header("kvorum-version")), (&json!(100_000), Some("2")));
     let at = set.json()["expires_at"].as_u64().expect("a deadline");
     let read = node.get("/v1/kv/k/ttl");
-    assert_eq!((read.json()["expires_at"].as_u64(), read.header("etag")), (Some(at), Some("\"2\"")));
+    let tag = format!("\"2-ttl-json-{}\"", read.json()["ttl_ms"]);
+    assert_eq!((read.json()["expires_at"].as_u64(), read.header("etag")), (Some(at), Some(tag.as_str())));
+    node.send("GET", "/v1/kv/k/ttl", &[("If-Match", "\"1\"")], b"").problem(412, "precondition-failed");
+    assert_eq!(node.send("GET", "/v1/kv/k/ttl", &[("If-Match", tag.as_str())], b"").status, 200);
     assert_eq!(put(json!({"expires_at": at + 5})).json()["expires_at"], at + 5);
     let stale = node.send("DELETE", "/v1/kv/k/ttl", &[("If-Match", "\"2\"")], b"");
     assert_eq!(stale.problem(412, "precondition-failed")["version"], 3);
     let persisted = node.send("DELETE", "/v1/kv/k/ttl", &[("If-Match", "\"3\"")], b"");
     assert_eq!(persisted.json(), json!({"ttl_ms": null, "expires_at": null}));
+    assert_eq!(persisted.header("etag"), Some("\"4-ttl-json\""));
+    let known = node.send("GET", "/v1/kv/k/ttl", &[("If-None-Match", "W/\"4-ttl-json\"")], b"");
+    assert_eq!((known.status, known.header("etag")), (304, Some("\"4-ttl-json\"")));
     assert_eq!(node.get("/v1/kv/k").header("kvorum-ttl-ms"), None);
     for wrong in
         [json!({}), json!({"ttl_ms": 0}), json!({"ttl_ms": 1, "expires_at": at}), json!({"ttl_ms": -1})]
@@ -95,7 +101,24 @@ fn reads_are_conditional() {
         assert_eq!(node.send(method, "/v1/kv/k", &[("If-None-Match", "\"2\", \"x\"")], b"").status, 200);
         assert_eq!(node.send(method, "/v1/kv/k", &[("If-Match", "\"1\"")], b"").status, 200);
         assert_eq!(node.send(method, "/v1/kv/k", &[("If-Match", "\"2\"")], b"").status, 412);
+        assert_eq!(node.send(method, "/v1/kv/k", &[("If-Match", "W/\"1\"")], b"").status, 412, "a weak tag");
+        assert_eq!(node.send(method, "/v1/kv/k", &[("If-Match", "\"2\", \"1-json\"")], b"").status, 200);
         assert_eq!(node.send(method, "/v1/kv/absent", &[("If-None-Match", "*")], b"").status, 404);
+        let lines = [("If-None-Match", "\"8\""), ("If-None-Match", "\"1\"")];
+        assert_eq!(node.send(method, "/v1/kv/k", &lines, b"").status, 304, "all lines are one list");
+        let dates = [
+            ("If-Modified-Since", "Sun, 06 Nov 2094 08:49:37 GMT"),
+            ("If-Range", "\"9\""),
+            ("Range", "bytes=0-0"),
+        ];
+        assert_eq!(
+            node.send(method, "/v1/kv/k", &dates, b"").status,
+            200,
+            "there are no dates and no ranges"
+        );
+        // The client has the value; an envelope is another representation.
+        let json = [("If-None-Match", "\"1\""), ("Accept", "application/json")];
+        assert_eq!(node.send(method, "/v1/kv/k", &json, b"").status, 200);
     }
 }
 
@@ -302,6 +325,16 @@ fn wrong_bodies_are_refused() {
     send(&[JSON], b"\xff").problem(400, "invalid-argument");
     send(&[PACKED], b"{}").problem(400, "invalid-argument");
     send(&[PACKED], b"\xdd\xff\xff\xff\xff").problem(400, "invalid-argument");
+    send(&[], b"{\"steps\": []}").problem(415, "unsupported-media-type");
+    for repeated in [
+        r#"{"steps":[],"steps":[]}"#,
+        r#"{"steps":[{"op":"set","key":"a","value":"1","value":"2"}]}"#,
+        r#"{"steps":[{"op":"get","op":"delete","key":"a"}]}"#,
+    ] {
+        send(&[JSON], repeated.as_bytes()).problem(400, "invalid-argument");
+    }
+    send(&[PACKED], b"\x82\xa5steps\x90\xa5steps\x90").problem(400, "invalid-argument");
+    node.send("POST", "/v1/kv/n/incr", &[JSON], br#"{"by":1,"by":5}"#).problem(400, "invalid-argument");
     send(&[("Content-Type", "text/plain")], b"{\"steps\": []}").problem(415, "unsupported-media-type");
     send(&[JSON, ("Content-Encoding", "gzip")], b"{}").problem(415, "unsupported-media-type");
     let accept = ("Accept", "image/png");

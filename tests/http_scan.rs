@@ -1,6 +1,8 @@
 //! Goal: a scan over HTTP under writes returns every key that is there from its first page to its last exactly once,
 //! whatever else is written, removed and expires meanwhile, and however long its pages are.
 
+#![allow(clippy::disallowed_methods, reason = "tests drive real processes, files and clocks")]
+
 mod node;
 
 use std::collections::BTreeMap;
@@ -120,4 +122,48 @@ fn a_scan_under_writes_returns_every_steady_key_exactly_once() {
         }
         drop(end);
     });
+}
+
+/// Goal: a store that is nearly empty is not listed in one empty page after another, and the keys that are left come once.
+#[test]
+fn a_store_of_which_most_is_deleted_takes_few_pages() {
+    const KEYS: usize = 60_000;
+    let directory = tempfile::tempdir().expect("a directory");
+    let node = Node::start(directory.path());
+    let mut connection = node.connect();
+    let mut batch = |op: &str, keys: &mut dyn Iterator<Item = usize>| {
+        let steps: Vec<Value> = keys
+            .map(|n| match op {
+                "set" => serde_json::json!({"op": op, "key": format!("k{n}"), "value": ""}),
+                _ => serde_json::json!({"op": op, "key": format!("k{n}")}),
+            })
+            .collect();
+        let body = serde_json::json!({ "steps": steps }).to_string();
+        let headers = [("Content-Type", "application/json")];
+        assert_eq!(connection.send("POST", "/v1/batch", &headers, body.as_bytes()).status, 200);
+    };
+    for first in (0..KEYS).step_by(10_000) {
+        batch("set", &mut (first..first + 10_000));
+    }
+    // What stays is at the far end: everything before is holes, a hundredth is left.
+    for first in (0..KEYS).step_by(10_000) {
+        batch("delete", &mut (first..first + 10_000).filter(|n| *n < KEYS - KEYS / 100));
+    }
+    // In a build for tests on a busy machine a page may use its time up early: the best of a few counts.
+    let listed = || {
+        let (mut keys, mut pages, mut cursor) = (0, 0, String::new());
+        loop {
+            let page = node.get(&format!("/v1/kv?limit=1000{cursor}")).json();
+            keys += page["items"].as_array().expect("items").len();
+            pages += 1;
+            match page["cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(keys, KEYS / 100);
+        pages
+    };
+    let pages = (0..10).map(|_| listed()).min();
+    assert!(pages <= Some(3), "{pages:?} pages, where each hold of the lock by itself would be one: 6");
 }

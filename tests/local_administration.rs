@@ -22,8 +22,9 @@ fn has_socket(directory: &Path) -> bool {
 fn asked(directory: &Path, method: &str, path: &str) -> (String, String) {
     let mut stream = UnixStream::connect(directory.join(SOCKET)).expect("the node listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
-    let request =
-        format!("{method} {path} HTTP/1.1\r\nHost: kvorum\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).expect("it takes a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");

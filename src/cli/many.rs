@@ -9,6 +9,7 @@ use super::client::{Call, call, consistency, encoded};
 use super::exit::{Exit, Failure};
 use super::input;
 use super::output::{self, Table};
+use crate::http::json as json_of;
 
 /// Keys that are asked for at a time.
 const PAGE: u64 = 1_000;
@@ -108,7 +109,7 @@ pub(super) fn batch(batch: &Batch) -> Result<Exit, Failure> {
 
 /// The steps of a document, of a list, or of lines.
 fn steps(text: &[u8]) -> Result<Vec<Value>, String> {
-    match serde_json::from_slice(text) {
+    match json_of(text) {
         Ok(Value::Array(steps)) => return Ok(steps),
         Ok(Value::Object(mut document)) => match document.remove("steps") {
             Some(Value::Array(steps)) if document.is_empty() => return Ok(steps),
@@ -121,7 +122,10 @@ fn steps(text: &[u8]) -> Result<Vec<Value>, String> {
     let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
     lines
         .map(|(at, line)| {
-            serde_json::from_slice(line).map_err(|error| format!("line {}: this is no JSON: {error}", at + 1))
+            json_of(line).map_err(|error| {
+                let what = if error.is_data() { "" } else { "this is no JSON: " };
+                format!("line {}: {what}{error}", at + 1)
+            })
         })
         .collect()
 }

@@ -42,6 +42,11 @@ const fn seed(name: &'static str, default: &'static str, doc: &'static str) -> K
 pub const KEYS: &[Key] = &[
     key("http.listen", "127.0.0.1:8080", "Address and port of the HTTP API; port 0 takes a free one"),
     key(
+        "http.allowed_hosts",
+        "",
+        "Names with commas, which clients may call the API by (`Host`) beside IP addresses, `localhost` and the node's own names; `*.example.com` stands for every name below it, `*` for every name",
+    ),
+    key(
         "http.default_consistency",
         "linearizable",
         "Consistency of reads that do not say: `linearizable`, `lease` or `stale`",

@@ -29,6 +29,7 @@ pub(super) struct Raw {
 #[serde(deny_unknown_fields)]
 pub(super) struct Http {
     pub(super) listen: String,
+    pub(super) allowed_hosts: String,
     pub(super) default_consistency: String,
     #[serde(deserialize_with = "whole")]
     pub(super) request_timeout_ms: u64,

@@ -75,7 +75,7 @@ impl Config {
     /// Converts and checks what was written.
     pub(super) fn from_raw(raw: Raw) -> Result<Config, Invalid> {
         let config = Config {
-            http: http_of(&raw.http, &raw.ops)?,
+            http: http_of(&raw.http, &raw.ops, &raw.peer.advertise)?,
             service: service::Config { request_timeout: Duration::from_millis(raw.http.request_timeout_ms) },
             data_dir: data_dir_of(&raw)?,
             seed: seed_of(&raw.store)?,
@@ -131,7 +131,8 @@ impl Config {
             return Err(invalid("cluster.state_hash_every", "it must be at least 1"));
         }
         self.telemetry.validate().map_err(|reason| invalid("log.level", reason))?;
-        if !self.http.listen.ip().is_loopback() && !self.allow_anonymous {
+        // `::ffff:127.0.0.1` is 127.0.0.1.
+        if !self.http.listen.ip().to_canonical().is_loopback() && !self.allow_anonymous {
             return Err(invalid(
                 "http.listen",
                 format!(
@@ -151,14 +152,23 @@ fn address_of(key: &'static str, text: &str) -> Result<SocketAddr, Invalid> {
     })
 }
 
-fn http_of(raw: &super::raw::Http, ops: &super::raw::Ops) -> Result<http::Config, Invalid> {
+fn http_of(raw: &super::raw::Http, ops: &super::raw::Ops, advertise: &str) -> Result<http::Config, Invalid> {
     let listen = address_of("http.listen", &raw.listen)?;
     let ops_listen = if ops.listen.is_empty() { None } else { Some(address_of("ops.listen", &ops.listen)?) };
     let default_consistency = Consistencies::named(&raw.default_consistency)
         .ok_or_else(|| invalid("http.default_consistency", "linearizable, lease or stale is wanted"))?;
+    let mut hosts = http::Hosts::parse(&raw.allowed_hosts).map_err(|entry| {
+        invalid(
+            "http.allowed_hosts",
+            format!("{entry:?} is no name, such as kv.example.com or *.example.com"),
+        )
+    })?;
+    // The name by which other members know this one; an address needs no place in the list.
+    hosts.add(advertise.rsplit_once(':').map_or("", |(host, _)| host));
     let max_connections = usize::try_from(raw.max_connections).unwrap_or(usize::MAX);
     Ok(http::Config {
         listen,
+        hosts,
         ops_listen,
         default_consistency,
         max_connections,

@@ -12,7 +12,7 @@ use poem_openapi::{ApiResponse, Object};
 use super::accept::OCTETS;
 use super::coding::Coding;
 use super::payload::{Shown, media_types};
-use super::versions::{described, tag, version_headers};
+use super::versions::{EntityTag, NOT_MODIFIED, described, tag, version_headers};
 use crate::model::Key;
 use crate::service::{Countdown, Entry, Sum, Written};
 
@@ -42,11 +42,22 @@ struct Envelope {
     /// The value, if it is not UTF-8.
     #[oai(skip_serializing_if_is_none)]
     value_base64: Option<Base64<Vec<u8>>>,
-    /// The version, as in the ETag.
+    /// The version, with which the ETag begins.
     version: u64,
     /// Milliseconds left; absent if the key has no deadline.
     #[oai(skip_serializing_if_is_none)]
     ttl_ms: Option<u64>,
+}
+
+impl Found {
+    /// The tag of this representation.
+    pub(super) fn tag(&self) -> EntityTag {
+        let Entry { version, ttl_ms, .. } = self.entry;
+        match &self.envelope {
+            None => EntityTag::of_value(version),
+            Some((_, coding)) => EntityTag::of_document(version, coding.name(), ttl_ms),
+        }
+    }
 }
 
 impl IntoResponse for Found {
@@ -55,7 +66,8 @@ impl IntoResponse for Found {
         let mut headers = HeaderMap::with_capacity(4);
         let content_type = self.envelope.as_ref().map_or(OCTETS, |(_, coding)| coding.media_type());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        stamp(&mut headers, &self.entry);
+        let tag = self.tag();
+        stamp(&mut headers, &self.entry, tag);
         *response.headers_mut() = headers;
         match self.envelope {
             None => response.set_body(self.entry.value),
@@ -72,18 +84,19 @@ impl IntoResponse for Found {
 pub(super) enum Looked {
     /// The value.
     Found(Found),
-    /// The client has this version already.
-    NotModified(Entry),
+    /// The client has this representation already.
+    NotModified(Found),
 }
 
 impl IntoResponse for Looked {
     fn into_response(self) -> Response {
         match self {
             Looked::Found(found) => found.into_response(),
-            Looked::NotModified(entry) => {
+            Looked::NotModified(found) => {
                 let mut response = StatusCode::NOT_MODIFIED.into_response();
                 response.headers_mut().remove(header::CONTENT_TYPE);
-                stamp(response.headers_mut(), &entry);
+                let tag = found.tag();
+                stamp(response.headers_mut(), &found.entry, tag);
                 response
             }
         }
@@ -105,7 +118,7 @@ impl ApiResponse for Looked {
         MetaResponses {
             responses: vec![
                 response(200, "The value: its bytes, or an envelope if `Accept` asks for one.", content),
-                response(304, "The client has this version already (`If-None-Match`).", Vec::new()),
+                response(304, NOT_MODIFIED, Vec::new()),
             ],
         }
     }
@@ -125,7 +138,7 @@ struct WrittenBody {
     /// The key, if it is not UTF-8.
     #[oai(skip_serializing_if_is_none)]
     key_base64: Option<Base64<Vec<u8>>>,
-    /// Its version now, as in the ETag.
+    /// Its version now, with which the ETag begins.
     version: u64,
     /// Whether it was absent before.
     created: bool,
@@ -148,7 +161,7 @@ impl IntoResponse for Stored {
         let body = WrittenBody { key, key_base64, version: version.0, created };
         let mut response = Shown(self.coding, body).into_response();
         response.set_status(if created { StatusCode::CREATED } else { StatusCode::OK });
-        tag(response.headers_mut(), version);
+        tag(response.headers_mut(), version, EntityTag::of_value(version));
         response
     }
 }
@@ -225,7 +238,7 @@ impl From<Countdown> for CountdownBody {
 pub(super) struct SumBody {
     /// The value now.
     value: i64,
-    /// The version now, as in the ETag.
+    /// The version now, with which the ETag begins.
     version: u64,
 }
 
@@ -243,8 +256,8 @@ pub(super) struct Cleared {
 }
 
 /// Sets all headers of an entry.
-fn stamp(headers: &mut HeaderMap, entry: &Entry) {
-    tag(headers, entry.version);
+fn stamp(headers: &mut HeaderMap, entry: &Entry, name: EntityTag) {
+    tag(headers, entry.version, name);
     if let Some(ttl_ms) = entry.ttl_ms {
         headers.insert(TTL_MS, HeaderValue::from(ttl_ms));
     }

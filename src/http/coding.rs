@@ -10,6 +10,7 @@ use poem::http::{HeaderMap, header};
 use rmpv::Value as Packed;
 use serde_json::{Map, Number, Value};
 
+use super::distinct::json;
 use super::refusal::Refusal;
 
 /// Media type of JSON, with the charset that poem gives to it.
@@ -20,6 +21,9 @@ pub(super) const MESSAGE_PACK: &str = "application/msgpack";
 
 /// Deepest nesting of a document; serde_json has the same limit.
 const MAX_DEPTH: usize = 127;
+
+/// What is said of a document that has a name twice, of which readers before and behind this one may take another.
+const REPEATED: &str = "an object of the body has a name twice";
 
 /// What a field with bytes ends with in JSON.
 const BASE64: &str = "_base64";
@@ -34,16 +38,28 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// The coding of a request's body. A body without a type is taken for JSON.
+    /// The coding of a request's body. Without a type none is taken: that is what any web page can have a browser send.
     pub(super) fn of_body(headers: &HeaderMap) -> Result<Coding, Refusal> {
-        let wanted = || Refusal::UnsupportedMediaType("the body is application/json or application/msgpack");
-        let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(Coding::Json) };
+        let wanted = || {
+            Refusal::UnsupportedMediaType(
+                "the body is application/json or application/msgpack, and Content-Type says which",
+            )
+        };
+        let value = headers.get(header::CONTENT_TYPE).ok_or_else(wanted)?;
         let text = value.to_str().map_err(|_| wanted())?;
         let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
             "application/json" => Ok(Coding::Json),
             MESSAGE_PACK | "application/x-msgpack" | "application/vnd.msgpack" => Ok(Coding::MessagePack),
             _ => Err(wanted()),
+        }
+    }
+
+    /// Its name in tags of representations.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Coding::Json => "json",
+            Coding::MessagePack => "msgpack",
         }
     }
 
@@ -58,19 +74,23 @@ impl Coding {
     /// Reads a document.
     pub(super) fn decode(self, bytes: &[u8]) -> Result<Value, Refusal> {
         match self {
-            Coding::Json => serde_json::from_slice(bytes).map_err(|error| {
+            Coding::Json => json(bytes).map_err(|error| {
                 // Its own text may hold what was sent.
                 let (line, column) = (error.line(), error.column());
-                Refusal::invalid(format!("the body is not well-formed JSON at line {line}, column {column}"))
+                let what = if error.is_data() { REPEATED } else { "the body is not well-formed JSON" };
+                Refusal::invalid(format!("{what} at line {line}, column {column}"))
             }),
             Coding::MessagePack => {
                 let mut rest = bytes;
                 let packed = rmpv::decode::read_value_with_max_depth(&mut rest, MAX_DEPTH);
-                let value = packed.ok().filter(|_| rest.is_empty()).and_then(unpack);
-                value.ok_or_else(|| {
-                    Refusal::invalid(
-                        "the body is not one well-formed MessagePack document of maps with text keys",
-                    )
+                let packed = packed.ok().filter(|_| rest.is_empty()).ok_or(Malformed::NoDocument);
+                packed.and_then(unpack).map_err(|malformed| {
+                    Refusal::invalid(match malformed {
+                        Malformed::Repeated => REPEATED,
+                        Malformed::NoDocument => {
+                            "the body is not one well-formed MessagePack document of maps with text keys"
+                        }
+                    })
                 })
             }
         }
@@ -107,33 +127,44 @@ impl Coding {
     }
 }
 
-/// MessagePack as JSON; `None` for what JSON has no place for.
-fn unpack(packed: Packed) -> Option<Value> {
-    Some(match packed {
+/// Why MessagePack is not taken.
+enum Malformed {
+    /// JSON has no place for it.
+    NoDocument,
+    /// A map has a name twice.
+    Repeated,
+}
+
+/// MessagePack as JSON.
+fn unpack(packed: Packed) -> Result<Value, Malformed> {
+    const NONE: Malformed = Malformed::NoDocument;
+    Ok(match packed {
         Packed::Nil => Value::Null,
         Packed::Boolean(flag) => flag.into(),
         Packed::Integer(number) => match (number.as_u64(), number.as_i64()) {
             (Some(number), _) => number.into(),
-            (None, number) => number?.into(),
+            (None, number) => number.ok_or(NONE)?.into(),
         },
-        Packed::F32(number) => Number::from_f64(f64::from(number))?.into(),
-        Packed::F64(number) => Number::from_f64(number)?.into(),
-        Packed::String(text) => text.into_str()?.into(),
+        Packed::F32(number) => Number::from_f64(f64::from(number)).ok_or(NONE)?.into(),
+        Packed::F64(number) => Number::from_f64(number).ok_or(NONE)?.into(),
+        Packed::String(text) => text.into_str().ok_or(NONE)?.into(),
         Packed::Binary(bytes) => STANDARD.encode(bytes).into(),
-        Packed::Array(items) => Value::Array(items.into_iter().map(unpack).collect::<Option<_>>()?),
+        Packed::Array(items) => Value::Array(items.into_iter().map(unpack).collect::<Result<_, _>>()?),
         Packed::Map(fields) => {
             let mut map = Map::new();
             for (name, value) in fields {
-                let Packed::String(name) = name else { return None };
-                let mut name = name.into_str()?;
+                let Packed::String(name) = name else { return Err(NONE) };
+                let mut name = name.into_str().ok_or(NONE)?;
                 if matches!(value, Packed::Binary(_)) {
                     name += BASE64;
                 }
-                map.insert(name, unpack(value)?);
+                if map.insert(name, unpack(value)?).is_some() {
+                    return Err(Malformed::Repeated);
+                }
             }
             Value::Object(map)
         }
-        Packed::Ext(..) => return None,
+        Packed::Ext(..) => return Err(NONE),
     })
 }
 
@@ -209,6 +240,28 @@ mod tests {
         for text in ["", "{", "{}}", "nul", "{\"a\":}", "\"\\ud800\"", "1e999", deep_json.as_str()] {
             assert!(Coding::Json.decode(text.as_bytes()).is_err(), "{}", &text[..text.len().min(8)]);
         }
+    }
+
+    /// Goal: a name that stands twice in an object is refused at any depth, in both codings; the same name in two objects
+    /// is not.
+    #[test]
+    fn repeated_names_are_refused() {
+        let refused = |coding: Coding, bytes: &[u8]| {
+            let refusal = coding.decode(bytes).expect_err("a name stands twice");
+            assert!(refusal.to_string().starts_with(REPEATED), "{refusal}");
+        };
+        for text in [
+            r#"{"by":1,"by":5}"#,
+            r#"{"by":1,"b\u0079":1}"#,
+            r#"{"a":[1,{"b":{"c":1,"d":2,"c":1}}]}"#,
+            r#"[{"a":null,"a":null}]"#,
+        ] {
+            refused(Coding::Json, text.as_bytes());
+        }
+        refused(Coding::MessagePack, b"\x82\xa1a\x01\xa1a\x02");
+        refused(Coding::MessagePack, b"\x91\x81\xa1x\x82\xa1a\xc4\x01z\xa1a\xc4\x01z");
+        refused(Coding::MessagePack, b"\x82\xa1a\xc4\x01z\xa8a_base64\xa4eg==");
+        assert!(Coding::Json.decode(br#"{"a":{"a":1},"b":[{"a":1},{"a":1}]}"#).is_ok());
     }
 
     /// Goal: a list that is written item by item is the same document as one that is written at once.

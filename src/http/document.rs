@@ -152,6 +152,9 @@ fn sample(code: Code) -> Option<Error> {
         | Code::NotAcceptable
         | Code::UnsupportedMediaType
         | Code::RequestTimeout
-        | Code::HeadTooLarge => return None,
+        | Code::HeadTooLarge
+        | Code::Forbidden
+        | Code::Misdirected
+        | Code::NotImplemented => return None,
     })
 }

@@ -10,11 +10,13 @@ use poem::http::{HeaderValue, Method, Uri, header};
 use poem::{Endpoint, IntoEndpoint, IntoResponse, Request, Response, Result};
 
 use super::accept::Form;
+use super::admission::Admission;
 use super::api::{self, Api, api};
 use super::coding::JSON;
 use super::docs::Page;
 use super::document::{document, page, service};
 use super::gate::Gate;
+use super::hosts::Hosts;
 use super::params::{KEYS, key};
 use super::refusal::Refusal;
 use super::routes::Routes;
@@ -29,6 +31,7 @@ const PAGE: &str = "/docs";
 /// Everything that one HTTP listener answers.
 pub(super) struct Face {
     gate: Arc<Gate>,
+    admission: Admission,
     default_consistency: Consistency,
     api: BoxEndpoint<'static>,
     routes: Routes,
@@ -37,11 +40,17 @@ pub(super) struct Face {
 }
 
 impl Face {
-    /// The face of what stands behind `gate`.
-    pub(super) fn new(gate: Arc<Gate>, default_consistency: Consistency, body_timeout: Duration) -> Face {
+    /// The face of what stands behind `gate`, for clients that call it by one of `hosts`.
+    pub(super) fn new(
+        gate: Arc<Gate>,
+        hosts: Hosts,
+        default_consistency: Consistency,
+        body_timeout: Duration,
+    ) -> Face {
         let api = service(api(gate.clone(), default_consistency, body_timeout)).into_endpoint();
         Face {
             gate,
+            admission: Admission::of_api(hosts),
             default_consistency,
             api,
             routes: Routes::of::<Api>(),
@@ -60,7 +69,7 @@ impl Face {
         if let Some(answer) = self.documents(&request) {
             return answer;
         }
-        self.routes.check_query(&request)?;
+        self.routes.check(&request)?;
         let uri = request.uri().clone();
         self.api.call(request).await.map_err(|error| self.refusal(error, &uri))
     }
@@ -109,9 +118,10 @@ impl Endpoint for Face {
 
     async fn call(&self, request: Request) -> Result<Response> {
         let write = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-        let answer = match plain_key(&request) {
-            Some(segment) => self.plain_read(segment).await,
-            None => self.routed(request).await,
+        let answer = match (self.admission.check(&request), plain_key(&request)) {
+            (Err(refusal), _) => Err(refusal),
+            (Ok(()), Some(segment)) => self.plain_read(segment).await,
+            (Ok(()), None) => self.routed(request).await,
         };
         let mut response = answer.unwrap_or_else(|refusal| refusal.response(write));
         let headers = response.headers_mut();

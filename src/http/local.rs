@@ -13,6 +13,7 @@ use poem::{Addr, Endpoint, Request, Response, Result};
 use serde_json::json;
 use tokio::net::UnixListener;
 
+use super::admission::Admission;
 use super::coding::JSON;
 use super::gate::Gate;
 use super::refusal::Refusal;
@@ -50,6 +51,7 @@ impl Local {
     }
 
     async fn answer(&self, request: &Request) -> Result<String, Refusal> {
+        Admission::of_socket().check(request)?;
         if request.uri().path() != STOP {
             return Err(Refusal::NoSuchPath("this socket knows /v1/cluster/stop"));
         }

@@ -18,6 +18,7 @@
 //! It deliberately knows nothing of raft, the log or the store.
 
 mod accept;
+mod admission;
 mod answers;
 mod api;
 mod backups;
@@ -27,12 +28,14 @@ mod cluster;
 mod coding;
 mod connection;
 mod deadline;
+mod distinct;
 mod docs;
 mod document;
 mod examples;
 mod face;
 mod gate;
 mod history;
+mod hosts;
 mod intake;
 mod links;
 mod local;
@@ -58,8 +61,10 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use distinct::json;
 pub use document::document;
 pub use gate::Gate;
+pub use hosts::Hosts;
 pub use local::Local;
 pub use probe::{Document, Head};
 pub use server::{Config, Server};

@@ -32,7 +32,13 @@ macro_rules! operations {
             impl Operation for $name {
                 const ID: &'static str = $id;
                 const WRITES: bool = $writes;
-                const CODES: &'static [Code] = &[$(Code::$code,)* Code::Internal];
+                const CODES: &'static [Code] = &[
+                    $(Code::$code,)*
+                    Code::Forbidden,
+                    Code::Misdirected,
+                    Code::NotImplemented,
+                    Code::Internal,
+                ];
             }
         )*
 
@@ -58,7 +64,7 @@ operations! {
          UnknownOutcome];
     /// Says how long a key has left.
     GetKeyTtl, "getKeyTtl", false,
-        [InvalidArgument, KeyTooLarge, NotFound, NotAcceptable, NoLeader, Overloaded, Unavailable];
+        [InvalidArgument, KeyTooLarge, NotFound, PreconditionFailed, NotAcceptable, NoLeader, Overloaded, Unavailable];
     /// Sets how long a key has left.
     PutKeyTtl, "putKeyTtl", true,
         [InvalidArgument, KeyTooLarge, NotFound, PreconditionFailed, BodyTooLarge, UnsupportedMediaType, RequestTimeout,
@@ -69,8 +75,8 @@ operations! {
          Unavailable, UnknownOutcome];
     /// Adds to a number.
     IncrKey, "incrKey", true,
-        [InvalidArgument, KeyTooLarge, NotAnInteger, BodyTooLarge, UnsupportedMediaType, RequestTimeout, NotAcceptable,
-         OutOfMemory, OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
+        [InvalidArgument, KeyTooLarge, NotAnInteger, PreconditionFailed, BodyTooLarge, UnsupportedMediaType, RequestTimeout,
+         NotAcceptable, OutOfMemory, OutOfDisk, NoLeader, Overloaded, Unavailable, UnknownOutcome];
     /// Reads a page of keys.
     ScanKeys, "scanKeys", false, [InvalidArgument, NotAcceptable, NoLeader, Overloaded, Unavailable];
     /// Removes every key.
@@ -84,13 +90,14 @@ operations! {
     /// Reports figures of the node.
     GetStats, "getStats", false, [InvalidArgument, Unavailable];
     /// Compacts the log.
-    Compact, "compact", true, [InvalidArgument, Conflict, OutOfDisk, Unavailable];
+    Compact, "compact", true, [InvalidArgument, UnsupportedMediaType, Conflict, OutOfDisk, Unavailable];
     /// Reports figures of the node over time.
     GetHistory, "getHistory", false, [InvalidArgument, NotAcceptable, Unavailable];
     /// Reports requests that took long.
     GetSlow, "getSlow", false, [InvalidArgument, NotAcceptable, Unavailable];
     /// Takes a snapshot.
-    Snapshot, "snapshot", true, [InvalidArgument, NotAcceptable, Conflict, OutOfDisk, Unavailable];
+    Snapshot, "snapshot", true,
+        [InvalidArgument, UnsupportedMediaType, NotAcceptable, Conflict, OutOfDisk, Unavailable];
     /// Streams a snapshot.
     GetBackup, "getBackup", false, [InvalidArgument, NotAcceptable, Conflict, OutOfDisk, Unavailable];
     /// Changes what the node logs.
@@ -107,15 +114,17 @@ operations! {
         [InvalidArgument, NotFound, Conflict, NotAcceptable, NoLeader, Unavailable, UnknownOutcome];
     /// Makes a learner a voter.
     PromoteMember, "promoteMember", true,
-        [InvalidArgument, NotFound, Conflict, NotAcceptable, NoLeader, Unavailable, UnknownOutcome];
+        [InvalidArgument, NotFound, UnsupportedMediaType, Conflict, NotAcceptable, NoLeader, Unavailable, UnknownOutcome];
     /// Hands over leadership.
     Transfer, "transfer", true,
         [InvalidArgument, NotFound, Conflict, BodyTooLarge, UnsupportedMediaType, RequestTimeout, NotAcceptable, NoLeader,
          Overloaded, Unavailable, UnknownOutcome];
     /// Leaves the cluster.
-    Leave, "leave", true, [InvalidArgument, Conflict, NotAcceptable, NoLeader, Unavailable, UnknownOutcome];
+    Leave, "leave", true,
+        [InvalidArgument, UnsupportedMediaType, Conflict, NotAcceptable, NoLeader, Unavailable, UnknownOutcome];
     /// Asks whether the node may stop.
-    Stop, "stop", true, [InvalidArgument, Conflict, NotAcceptable, NoLeader, Unavailable, UnknownOutcome];
+    Stop, "stop", true,
+        [InvalidArgument, UnsupportedMediaType, Conflict, NotAcceptable, NoLeader, Unavailable, UnknownOutcome];
     /// Reads the settings of the cluster.
     GetSettings, "getSettings", false, [InvalidArgument, NotAcceptable, NoLeader, Overloaded, Unavailable];
     /// Changes settings of the cluster.

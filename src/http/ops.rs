@@ -6,6 +6,7 @@ use poem::http::{HeaderValue, Method, header};
 use poem::{Endpoint, Request, Response, Result};
 use serde_json::json;
 
+use super::admission::Admission;
 use super::coding::JSON;
 use super::gate::Gate;
 use super::refusal::Refusal;
@@ -13,14 +14,16 @@ use super::refusal::Refusal;
 /// Answers probes.
 pub(super) struct Ops {
     gate: Arc<Gate>,
+    admission: Admission,
 }
 
 impl Ops {
     pub(super) fn new(gate: Arc<Gate>) -> Ops {
-        Ops { gate }
+        Ops { gate, admission: Admission::of_probes() }
     }
 
     fn answer(&self, request: &Request) -> Result<&'static str, Refusal> {
+        self.admission.check(request)?;
         let status = match request.uri().path() {
             "/healthz" => "ok",
             "/readyz" => self.gate.unready().map_or(Ok("ready"), Err)?,

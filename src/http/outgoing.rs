@@ -27,7 +27,7 @@ pub(super) struct Outgoing {
     /// What was taken from it and not handed over yet; over HTTP/2 only.
     rest: Bytes,
     in_pieces: bool,
-    _busy: Busy,
+    busy: Busy,
     /// What is left of the request: it may go when the answer has.
     _intake: Option<Intake>,
 }
@@ -35,7 +35,7 @@ pub(super) struct Outgoing {
 impl Outgoing {
     pub(super) fn new(content: Content, busy: Busy, intake: Option<Intake>, in_pieces: bool) -> Outgoing {
         busy.answers();
-        Outgoing { content, rest: Bytes::new(), in_pieces, _busy: busy, _intake: intake }
+        Outgoing { content, rest: Bytes::new(), in_pieces, busy, _intake: intake }
     }
 }
 
@@ -48,7 +48,11 @@ impl Body for Outgoing {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if self.rest.is_empty() {
-            let frame = std::task::ready!(Pin::new(&mut self.content).poll_frame(context));
+            let Poll::Ready(frame) = Pin::new(&mut self.content).poll_frame(context) else {
+                self.busy.pauses();
+                return Poll::Pending;
+            };
+            self.busy.answers();
             match frame {
                 Some(Ok(frame)) if self.in_pieces && frame.is_data() => match frame.into_data() {
                     Ok(data) => self.rest = data,

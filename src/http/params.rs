@@ -148,7 +148,9 @@ pub(super) fn query(request: &Request, name: &str) -> Result<Option<String>, Ref
 
 /// [`query`], for bytes that need not be text.
 pub(super) fn query_bytes(request: &Request, name: &str) -> Result<Option<Vec<u8>>, Refusal> {
-    let found = pairs(request.uri().query().unwrap_or_default()).find(|(known, _)| *known == name);
+    let is_meant =
+        |given: &str| given == name || percent::decode_text(given).is_some_and(|given| given == name);
+    let found = pairs(request.uri().query().unwrap_or_default()).find(|(given, _)| is_meant(given));
     let Some((_, value)) = found else { return Ok(None) };
     let bytes = percent::decode(value);
     bytes.map(Some).ok_or_else(|| Refusal::invalid(format!("{name} is not well percent-encoded")))

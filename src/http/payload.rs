@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use poem::http::{HeaderValue, header};
+use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Request, RequestBody, Response};
 use poem_openapi::registry::{
     MetaMediaType, MetaRequest, MetaResponse, MetaResponses, MetaSchemaRef, Registry,
@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::body::{Bodies, Incoming, Room};
 use super::coding::{Coding, JSON, MESSAGE_PACK};
 use super::refusal::Refusal;
-use super::versions::{tag, version_headers};
+use super::versions::{EntityTag, NOT_MODIFIED, tag, version_headers};
 use crate::model::Version;
 use crate::service::Error;
 
@@ -126,14 +126,14 @@ impl<T: ToJSON> ApiResponse for Shown<T> {
     }
 }
 
-/// A document about a key of this version.
-pub(super) struct Tagged<T>(pub(super) Version, pub(super) Shown<T>);
+/// A document about a key of this version, and the tag that it bears.
+pub(super) struct Tagged<T>(pub(super) Version, pub(super) EntityTag, pub(super) Shown<T>);
 
 impl<T: ToJSON> IntoResponse for Tagged<T> {
     fn into_response(self) -> Response {
-        let Tagged(version, shown) = self;
+        let Tagged(version, name, shown) = self;
         let mut response = shown.into_response();
-        tag(response.headers_mut(), version);
+        tag(response.headers_mut(), version, name);
         response
     }
 }
@@ -142,6 +142,46 @@ impl<T: ToJSON> ApiResponse for Tagged<T> {
     fn meta() -> MetaResponses {
         let mut meta = Shown::<T>::meta();
         meta.responses.iter_mut().for_each(|response| response.headers = version_headers());
+        meta
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+/// What a conditional read of a document about a key answers.
+pub(super) enum Seen<T> {
+    /// The document.
+    Whole(Tagged<T>),
+    /// The client has this representation already.
+    NotModified(Version, EntityTag),
+}
+
+impl<T: ToJSON> IntoResponse for Seen<T> {
+    fn into_response(self) -> Response {
+        match self {
+            Seen::Whole(tagged) => tagged.into_response(),
+            Seen::NotModified(version, name) => {
+                let mut response = StatusCode::NOT_MODIFIED.into_response();
+                response.headers_mut().remove(header::CONTENT_TYPE);
+                tag(response.headers_mut(), version, name);
+                response
+            }
+        }
+    }
+}
+
+impl<T: ToJSON> ApiResponse for Seen<T> {
+    fn meta() -> MetaResponses {
+        let mut meta = Tagged::<T>::meta();
+        meta.responses.push(MetaResponse {
+            description: NOT_MODIFIED,
+            status: Some(304),
+            status_range: None,
+            content: Vec::new(),
+            headers: version_headers(),
+        });
         meta
     }
 

@@ -8,9 +8,10 @@ use super::batch::steps;
 use super::coding::Coding;
 use super::pages::{Cursor, Limit, Prefix};
 use super::params::Parameter;
-use super::preconditions::{IfMatch, IfNoneMatch, Tags, condition};
-use crate::model::{Condition, Key, Ttl, Version};
-use crate::service::{Consistency, Step};
+use super::preconditions::{IfAbsent, IfMatch, Known, precondition};
+use super::versions::EntityTag;
+use crate::model::{Key, Ttl, Version};
+use crate::service::{Consistency, Precondition, Step};
 
 /// What was understood of a request before its body. `None` is what its operation refuses.
 #[derive(Clone, Debug)]
@@ -24,8 +25,8 @@ pub struct Head {
     /// Whether the query of a page of keys is well-formed.
     pub pages: bool,
     /// `If-Match` and `If-None-Match` of a write.
-    pub condition: Option<Condition>,
-    /// Whether `If-None-Match` of a read names version 7.
+    pub condition: Option<Precondition>,
+    /// Whether `If-None-Match` of a read names the value of version 7.
     pub knows_version_7: Option<bool>,
     /// Whether `Accept` asks for an envelope.
     pub wants_envelope: Option<bool>,
@@ -41,8 +42,8 @@ impl Head {
         let mut request = Request::builder().uri(Uri::try_from(target).ok()?).finish();
         *request.headers_mut() = map;
         let if_match = IfMatch::parse(&request, "If-Match");
-        let if_none_match = IfNoneMatch::parse(&request, "If-None-Match");
-        let tags = Tags::<false>::parse(&request, "If-None-Match");
+        let if_absent = IfAbsent::parse(&request, "If-None-Match");
+        let known = Known::parse(&request, "If-None-Match");
         Some(Head {
             key: Key::parse(&request, "key").ok(),
             ttl: Option::<Ttl>::parse(&request, "ttl_ms").ok(),
@@ -51,8 +52,8 @@ impl Head {
                 && Cursor::parse(&request, "cursor").is_ok()
                 && Limit::<1_000>::parse(&request, "limit").is_ok()
                 && bool::parse(&request, "keep_ttl").is_ok(),
-            condition: if_match.and_then(|left| condition(left, if_none_match?)).ok(),
-            knows_version_7: tags.map(|tags| tags.names(Version(7))).ok(),
+            condition: if_match.and_then(|left| precondition(left, if_absent?)).ok(),
+            knows_version_7: known.map(|known| known.names(&EntityTag::of_value(Version(7)))).ok(),
             wants_envelope: Form::asked_for(request.headers()).ok().map(|form| form != Form::Raw),
         })
     }

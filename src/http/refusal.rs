@@ -43,6 +43,17 @@ pub(super) enum Refusal {
     /// The body cannot be taken as it is sent.
     #[error("{0}")]
     UnsupportedMediaType(&'static str),
+    /// A page of another site asks.
+    #[error("a page of another site asks for this: only pages of this server may")]
+    ForeignSite,
+    /// The request names a server that this one is not.
+    #[error(
+        "this server does not go by that name: http.allowed_hosts lists the names that clients may call it by"
+    )]
+    ForeignName,
+    /// The body is coded for its transfer in another way than in chunks.
+    #[error("a body is sent with Content-Length or in chunks: no other Transfer-Encoding is understood")]
+    UnknownTransferCoding,
 }
 
 /// A problem document (RFC 9457).
@@ -116,6 +127,9 @@ impl Refusal {
             Refusal::UnsupportedMediaType(_) => Code::UnsupportedMediaType,
             Refusal::TooSlow(_) => Code::RequestTimeout,
             Refusal::HeadTooLarge => Code::HeadTooLarge,
+            Refusal::ForeignSite => Code::Forbidden,
+            Refusal::ForeignName => Code::Misdirected,
+            Refusal::UnknownTransferCoding => Code::NotImplemented,
         }
     }
 
@@ -207,6 +221,7 @@ pub(super) fn problem(code: Code, detail: String, applied: Option<Applied>) -> P
 pub(super) fn status(code: Code) -> StatusCode {
     match code {
         Code::InvalidArgument | Code::KeyTooLarge => StatusCode::BAD_REQUEST,
+        Code::Forbidden => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
@@ -215,8 +230,10 @@ pub(super) fn status(code: Code) -> StatusCode {
         Code::ValueTooLarge | Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        Code::Misdirected => StatusCode::MISDIRECTED_REQUEST,
         Code::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::NotImplemented => StatusCode::NOT_IMPLEMENTED,
         Code::NoLeader | Code::Overloaded | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::UnknownOutcome => StatusCode::GATEWAY_TIMEOUT,
         Code::OutOfMemory | Code::OutOfDisk => StatusCode::INSUFFICIENT_STORAGE,

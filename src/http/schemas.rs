@@ -7,7 +7,7 @@ use super::cluster::SettingsChangeBody;
 use crate::service::MAX_VOTERS;
 
 /// Fields of answers that are null where there is nothing to say.
-const NULLABLE: [(&str, &str); 14] = [
+const NULLABLE: [(&str, &str); 15] = [
     ("Countdown", "ttl_ms"),
     ("Countdown", "expires_at"),
     ("Wal", "first_index"),
@@ -16,6 +16,7 @@ const NULLABLE: [(&str, &str); 14] = [
     ("Page", "cursor"),
     ("Cluster", "leader"),
     ("Cluster", "state_hash"),
+    ("Member", "reason"),
     ("Member", "silent_ms"),
     ("Member", "matched_index"),
     ("Member", "applied_index"),

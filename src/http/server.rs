@@ -2,11 +2,14 @@
 //!
 //! poem's own server knows no limits on connections, heads and idle clients, and does not set TCP_NODELAY; so hyper is
 //! driven here, with poem's endpoints behind it.
+//!
+//! A stop waits for requests that are under way, but for no client that takes nothing of its answer for a second.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +22,7 @@ use poem::http::uri::Scheme;
 use poem::http::{HeaderValue, Version, header};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -28,12 +32,15 @@ use tokio_util::task::TaskTracker;
 use super::connection::Connection;
 use super::face::Face;
 use super::gate::Gate;
+use super::hosts::Hosts;
 use super::intake::Intake;
 use super::ops::Ops;
 use super::outgoing::{Content, Outgoing};
+use super::refusal::Refusal;
 use super::socket::{Listener, Stream};
 use super::watch::{Busy, Patience, Watch, Watched, Watches};
-use crate::service::Consistency;
+use crate::clock::{Clock, SystemClock};
+use crate::service::{Consistency, Error};
 
 /// First and longest wait after an accept that failed for want of resources.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -51,14 +58,20 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Most requests at a time on one HTTP/2 connection.
 const MAX_STREAMS: u32 = 200;
 
+/// The wall clock that hyper can put into a header `Date`, in milliseconds since the Unix epoch. Under any other it panics, with
+/// that header or without.
+const DATES_MS: RangeInclusive<u64> = 1..=253_402_300_799_999;
+
 /// Connections of the listener for probes.
 const PROBE_CONNECTIONS: usize = 64;
 
 /// How the listener serves.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// The names that clients may call the API by, beside IP addresses and `localhost`.
+    pub hosts: Hosts,
     /// Where probes are answered too, if anywhere.
     pub ops_listen: Option<SocketAddr>,
     /// The consistency of reads that do not say.
@@ -77,6 +90,7 @@ impl Default for Config {
     fn default() -> Config {
         Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            hosts: Hosts::default(),
             ops_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9100))),
             default_consistency: Consistency::Linearizable,
             max_connections: 10_000,
@@ -146,7 +160,8 @@ impl Server {
     /// Answers requests of the API until `stop` ends; then accepts no more, lets clients go that ask for nothing, finishes
     /// the requests that are under way for at most `patience`, and returns.
     pub async fn serve(self, gate: Arc<Gate>, stop: impl Future<Output = ()>, patience: Duration) {
-        let face = Face::new(gate, self.config.default_consistency, self.config.body_timeout);
+        let Config { default_consistency, body_timeout, .. } = self.config;
+        let face = Face::new(gate, self.config.hosts.clone(), default_consistency, body_timeout);
         self.run(face, stop, patience).await;
     }
 
@@ -187,6 +202,7 @@ pub(super) async fn serve_all<L, E>(
         () = watches.sweep() => {}
     }
     served.stopping.cancel();
+    watches.stop();
     tracker.close();
     let ended = async {
         tokio::select! {
@@ -269,6 +285,14 @@ where
     E: Endpoint<Output = Response> + 'static,
 {
     let watch = &watched.watch;
+    if !DATES_MS.contains(&SystemClock.wall().0) {
+        tokio::select! {
+            _ = turn_away(stream) => {}
+            () = watch.ended() => {}
+            () = served.stopping.cancelled() => {}
+        }
+        return;
+    }
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let busy = watch.begin(!request.body().is_end_stream());
         let (served, remote) = (Arc::clone(served), remote.clone());
@@ -293,6 +317,17 @@ where
             () = served.cut.cancelled() => {}
         }
     }
+}
+
+/// Says that nothing can be served, to whatever the client asks.
+async fn turn_away<S: Stream>(mut stream: S) -> io::Result<()> {
+    // A socket that is closed with unread bytes in it is reset, and takes the answer along.
+    let _ = stream.read(&mut [0; 4 << 10]).await?;
+    let refusal = Refusal::Service(Error::Unavailable(
+        "the clock of this machine stands before 1970 or after 9999: set it",
+    ));
+    stream.write_all(&refusal.farewell()).await?;
+    stream.shutdown().await
 }
 
 async fn answer<E>(

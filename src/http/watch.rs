@@ -24,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 /// How often the sweep looks, unless a limit is shorter.
 const SWEEP: Duration = Duration::from_millis(250);
 
+/// How long a client may take nothing of an answer once the node stops.
+const STOPPING: Duration = Duration::from_secs(1);
+
 /// A client that has had this long is not sent away to make room for others before.
 const GRACE_MS: u64 = 1_000;
 
@@ -221,9 +224,16 @@ pub(super) struct Busy {
 impl Busy {
     /// Its answer is being sent from now on.
     pub(super) fn answers(&self) {
-        self.watch.sent_ms.store(self.watch.clock.load(Relaxed), Relaxed);
         if !self.answers.swap(true, Relaxed) {
+            self.watch.sent_ms.store(self.watch.clock.load(Relaxed), Relaxed);
             self.watch.answers.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// There is nothing of its answer to be sent at the moment: the client has nothing to take.
+    pub(super) fn pauses(&self) {
+        if self.answers.swap(false, Relaxed) {
+            self.watch.answers.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -245,6 +255,7 @@ pub(super) struct Watches {
     /// Milliseconds since the start, as of the last sweep.
     clock: Arc<AtomicU64>,
     patience: Patience,
+    stopping: AtomicBool,
     all: Mutex<All>,
 }
 
@@ -256,7 +267,23 @@ struct All {
 
 impl Watches {
     pub(super) fn new(patience: Patience) -> Watches {
-        Watches { started: Instant::now(), clock: Arc::default(), patience, all: Mutex::default() }
+        Watches {
+            started: Instant::now(),
+            clock: Arc::default(),
+            patience,
+            stopping: AtomicBool::new(false),
+            all: Mutex::default(),
+        }
+    }
+
+    /// The node stops: from now on a client that takes nothing of its answer is waited for no longer than a moment.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+    }
+
+    fn patience(&self) -> Patience {
+        let Patience { head, idle } = self.patience;
+        Patience { head, idle: if self.stopping.load(Relaxed) { idle.min(STOPPING) } else { idle } }
     }
 
     /// Watches over a new connection until the guard is dropped.
@@ -278,8 +305,9 @@ impl Watches {
             ticks.tick().await;
             let now_ms = self.now_ms();
             self.clock.store(now_ms, Relaxed);
+            let patience = self.patience();
             let all = self.all.lock();
-            let overdue = all.watches.values().filter(|watch| watch.is_overdue(now_ms, &self.patience));
+            let overdue = all.watches.values().filter(|watch| watch.is_overdue(now_ms, &patience));
             overdue.for_each(|watch| watch.end("it took too long"));
         }
     }
@@ -363,9 +391,27 @@ mod tests {
         assert!(watched.watch.is_busy());
         assert!(!watched.watch.is_overdue(1_000_000, &PATIENCE), "it is being served");
         second.answers();
+        second.pauses();
+        assert!(!watched.watch.is_overdue(1_000_000, &PATIENCE), "there is nothing for the client to take");
+        second.answers();
         assert!(!watched.watch.is_overdue(999, &PATIENCE) && watched.watch.is_overdue(1_000, &PATIENCE));
         drop(second);
         assert!(!watched.watch.is_busy());
+    }
+
+    /// Goal: once the node stops, a client that takes nothing is waited for a second, and one that has nothing to take is not
+    /// hurried.
+    #[test]
+    fn a_stop_is_not_patient_with_who_takes_nothing() {
+        let watches = Arc::new(Watches::new(Patience { head: SWEEP, idle: Duration::from_secs(60) }));
+        let (stuck, served) = (watches.add(), watches.add());
+        let _busy = (stuck.watch.begin(false), served.watch.begin(false));
+        stuck.watch.sent(false);
+        let overdue = |ms| [&stuck, &served].map(|watched| watched.watch.is_overdue(ms, &watches.patience()));
+        assert_eq!(overdue(59_000), [false, false]);
+        watches.stop();
+        assert_eq!(overdue(1_000), [false, false]);
+        assert_eq!(overdue(1_001), [true, false]);
     }
 
     /// Goal: room is made by those who have been idle longest, never by one that is served.

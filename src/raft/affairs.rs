@@ -103,7 +103,8 @@ impl Members {
         let met = match link.call(&envelope, self.meet(), MEETING).await {
             Ok(Say::Met(met)) => met,
             Ok(_) => return Err(refused(format!("{address} answered another question"))),
-            Err(error) => return Err(refused(format!("{address}: {error}"))),
+            Err(error @ CallError::Refused(_)) => return Err(refused(format!("{address}: {error}"))),
+            Err(error) => return Err(ClusterError::Unreachable(format!("{address}: {error}"))),
         };
         match met.cluster.map(u128::from) {
             Some(cluster) if cluster != roster.me().cluster => {
@@ -191,8 +192,11 @@ impl Members {
         let can_vote = || self.is_present(node) && has_caught_up(&self.raft.metrics().borrow_watched(), node);
         self.hear(deadline, can_vote).await;
         self.check_leads()?;
+        if !self.is_present(node) {
+            return Err(ClusterError::Unreachable("it cannot be reached".into()));
+        }
         if !can_vote() {
-            return refused("it cannot be reached, or has not caught up yet");
+            return refused("it has not caught up yet");
         }
         let votes = self.replica.store.read().settings().voters;
         let voters = effective.voter_ids().count() as u64;
@@ -220,11 +224,7 @@ impl Members {
             self.hear(deadline, || self.best_leader(to).is_some()).await;
         }
         self.check_leads()?;
-        let target = self.best_leader(to).ok_or_else(|| {
-            let none = "no other voter could lead";
-            let not_that = "it is no voter, cannot be reached, or has not caught up";
-            ClusterError::Refused(if to.is_some() { not_that } else { none }.into())
-        })?;
+        let target = self.best_leader(to).ok_or_else(|| self.why_not(to))?;
         tracing::info!(to = target, "handing over");
         // Nobody may read by this node's lease from here on: it is about to end before its time.
         let transferring = Transferring::begin(&self.leader.transferring);
@@ -235,6 +235,25 @@ impl Members {
                 Err(ClusterError::Refused(format!("member {leader} was faster, and leads now")))
             }
             _ => Ok(leader),
+        }
+    }
+
+    /// Why leadership cannot go to `to`, or to no other voter.
+    fn why_not(&self, to: Option<u64>) -> ClusterError {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let voters = || metrics.membership_config.voter_ids().filter(|voter| *voter != self.leader.node);
+        let refused = |what: &str| ClusterError::Refused(what.into());
+        let unreachable = |what: &str| ClusterError::Unreachable(what.into());
+        match to {
+            Some(to) if !voters().any(|voter| voter == to) => refused("it is no voter"),
+            Some(to) if !self.is_present(to) => unreachable("it cannot be reached"),
+            Some(_) => refused("it has not caught up yet"),
+            None if voters().next().is_none() => refused("there is no other voter"),
+            None if !voters().any(|voter| self.is_present(voter)) => {
+                unreachable("no other voter can be reached")
+            }
+            None => refused("no other voter has caught up yet"),
         }
     }
 
@@ -281,13 +300,16 @@ impl Members {
         let asked = effective.nodes().map(|(node, member)| self.asked_level(*node, member, deadline));
         let known = join_all(asked).await;
         for ((node, member), max_level) in effective.nodes().zip(known) {
-            if max_level.is_none_or(|max_level| max_level < level) {
-                let knows =
-                    max_level.map_or("is not connected".into(), |max| format!("knows levels up to {max}"));
-                return Err(ClusterError::Refused(format!(
-                    "member {node} ({}) {knows}: every member must be there and know level {level}",
-                    member.advertise
-                )));
+            let refused = |what: &str| {
+                let who = format!("member {node} ({})", member.advertise);
+                format!("{who} {what}: every member must be there and know level {level}")
+            };
+            match max_level {
+                None => return Err(ClusterError::Unreachable(refused("does not answer"))),
+                Some(known) if known < level => {
+                    return Err(ClusterError::Refused(refused(&format!("knows levels up to {known}"))));
+                }
+                Some(_) => {}
             }
         }
         let raised = Transaction::single(Command::Raise(level));
@@ -298,7 +320,7 @@ impl Members {
             }
             Err(super::WriteError::UnknownOutcome) => Err(ClusterError::Unknown("no answer in time".into())),
             Err(super::WriteError::NoLeader) => Err(ClusterError::NoLeader),
-            Err(error) => Err(ClusterError::Refused(error.to_string())),
+            Err(_) => Err(ClusterError::Unavailable),
         }
     }
 
@@ -370,20 +392,22 @@ const NO_LEADER: u32 = 3;
 const UNKNOWN: u32 = 4;
 
 fn answer(done: Result<u64, ClusterError>) -> Administered {
+    let unreachable = matches!(done, Err(ClusterError::Unreachable(_))).then_some(true);
     let (code, reason, node) = match done {
         Ok(node) => (DONE, String::new(), node),
         Err(ClusterError::NoSuchMember) => (NO_SUCH_MEMBER, String::new(), 0),
-        Err(ClusterError::Refused(reason)) => (REFUSED, reason, 0),
+        Err(ClusterError::Refused(reason) | ClusterError::Unreachable(reason)) => (REFUSED, reason, 0),
         Err(ClusterError::NoLeader | ClusterError::Unavailable) => (NO_LEADER, String::new(), 0),
         Err(ClusterError::Unknown(reason)) => (UNKNOWN, reason, 0),
     };
-    Administered { code, reason, node }
+    Administered { code, reason, node, unreachable }
 }
 
 fn outcome(answer: Administered) -> Result<u64, ClusterError> {
     match answer.code {
         DONE => Ok(answer.node),
         NO_SUCH_MEMBER => Err(ClusterError::NoSuchMember),
+        REFUSED if answer.unreachable == Some(true) => Err(ClusterError::Unreachable(answer.reason)),
         REFUSED => Err(ClusterError::Refused(answer.reason)),
         NO_LEADER => Err(ClusterError::NoLeader),
         _ => Err(ClusterError::Unknown(answer.reason)),

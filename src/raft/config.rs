@@ -104,7 +104,8 @@ impl PeerConfig {
                 }
             };
         };
-        if !listen.ip().is_loopback() && self.secret_file.is_none() && self.tls.is_none() {
+        // `::ffff:127.0.0.1` is 127.0.0.1.
+        if !listen.ip().to_canonical().is_loopback() && self.secret_file.is_none() && self.tls.is_none() {
             let reason = format!(
                 "{listen} can be reached from other machines: cluster.secret_file or peer.tls_* must be set"
             );

@@ -76,6 +76,9 @@ pub enum ClusterError {
     /// The cluster is not in the state for it.
     #[error("{0}")]
     Refused(String),
+    /// A node that must take part does not answer. Nothing was begun.
+    #[error("{0}")]
+    Unreachable(String),
     /// Nobody leads at present, or who was asked does not.
     #[error("no leader")]
     NoLeader,

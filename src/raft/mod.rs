@@ -51,6 +51,7 @@ mod removals;
 mod replica;
 mod restore;
 mod retirement;
+mod scan;
 mod slow_disk;
 pub mod snapshot;
 mod snapshots;

@@ -178,6 +178,20 @@ impl Node {
             return Err(ReadError::Unavailable);
         }
         let stamp = self.barrier(consistency, deadline).await?;
+        let read = self.look_settled(query, consistency, stamp, deadline).await?;
+        let read = self.fill(query, consistency, stamp, deadline, read).await?;
+        self.note_read(&read.answer);
+        Ok(read)
+    }
+
+    /// Reads the store once it has no deadline in the answer that has passed on the leader's clock alone.
+    pub(super) async fn look_settled(
+        &self,
+        query: &Query,
+        consistency: Consistency,
+        stamp: Option<Timestamp>,
+        deadline: Instant,
+    ) -> Result<Read, ReadError> {
         let mut read = self.look(query, consistency, stamp);
         // Again if need be: what is written meanwhile may have a deadline that passes at once.
         while consistency != Consistency::Stale
@@ -186,7 +200,6 @@ impl Node {
             self.reach(passed, deadline).await?;
             read = self.look(query, consistency, stamp);
         }
-        self.note_read(&read.answer);
         Ok(read)
     }
 

@@ -119,5 +119,8 @@ async fn on_disk(
     let directory = directory.clone();
     let done = tokio::task::spawn_blocking(move || work(&directory)).await;
     let done = done.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-    done.map_err(|error| ClusterError::Refused(error.to_string()))
+    done.map_err(|error| {
+        tracing::error!(%error, "the mark in the data directory cannot be written");
+        ClusterError::Unavailable
+    })
 }

@@ -72,6 +72,9 @@ pub enum Error {
     /// The node cannot serve this now: it starts, stops, or could not answer before the deadline.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// Another node that must take part does not answer. The text says which.
+    #[error("{0}")]
+    Unreachable(String),
     /// A defect. The log says more.
     #[error("an internal error: the log of the node says more")]
     Internal,
@@ -114,7 +117,7 @@ impl Error {
             Error::NoLeader => Code::NoLeader,
             Error::Overloaded => Code::Overloaded,
             Error::UnknownOutcome => Code::UnknownOutcome,
-            Error::Unavailable(_) => Code::Unavailable,
+            Error::Unavailable(_) | Error::Unreachable(_) => Code::Unavailable,
             Error::Internal => Code::Internal,
         }
     }
@@ -175,6 +178,7 @@ impl From<raft::ClusterError> for Error {
         match error {
             raft::ClusterError::NoSuchMember => Error::NoSuchMember,
             raft::ClusterError::Refused(reason) => Error::Conflict(reason.into()),
+            raft::ClusterError::Unreachable(reason) => Error::Unreachable(reason),
             raft::ClusterError::NoLeader => Error::NoLeader,
             raft::ClusterError::Unavailable => Error::Unavailable("the node is not available at the moment"),
             raft::ClusterError::Unknown(reason) => {
@@ -202,6 +206,12 @@ pub enum Code {
     RequestTimeout,
     /// The head of the request is too long.
     HeadTooLarge,
+    /// A page of another site asks.
+    Forbidden,
+    /// The request names another server.
+    Misdirected,
+    /// The request is sent in a way that is not understood.
+    NotImplemented,
     /// The request's condition does not hold.
     PreconditionFailed,
     /// Something else excludes this request.
@@ -232,7 +242,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 23] = [
         Code::InvalidArgument,
         Code::NotFound,
         Code::MethodNotAllowed,
@@ -240,6 +250,9 @@ impl Code {
         Code::UnsupportedMediaType,
         Code::RequestTimeout,
         Code::HeadTooLarge,
+        Code::Forbidden,
+        Code::Misdirected,
+        Code::NotImplemented,
         Code::PreconditionFailed,
         Code::Conflict,
         Code::KeyTooLarge,
@@ -265,6 +278,9 @@ impl Code {
             Code::UnsupportedMediaType => "unsupported-media-type",
             Code::RequestTimeout => "request-timeout",
             Code::HeadTooLarge => "head-too-large",
+            Code::Forbidden => "forbidden",
+            Code::Misdirected => "misdirected",
+            Code::NotImplemented => "not-implemented",
             Code::PreconditionFailed => "precondition-failed",
             Code::Conflict => "conflict",
             Code::KeyTooLarge => "key-too-large",
@@ -291,6 +307,9 @@ impl Code {
             Code::UnsupportedMediaType => "The coding of the body is not understood",
             Code::RequestTimeout => "The request did not arrive in time",
             Code::HeadTooLarge => "The head of the request is too long",
+            Code::Forbidden => "A page of another site may not do this",
+            Code::Misdirected => "This server does not go by the name that the request gives it",
+            Code::NotImplemented => "The transfer coding of the body is not understood",
             Code::PreconditionFailed => "The condition of the request does not hold",
             Code::Conflict => "Something else is under way",
             Code::KeyTooLarge => "The key is too long",

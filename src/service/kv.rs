@@ -11,12 +11,15 @@ use super::counters::Counters;
 use super::error::Error;
 use super::past::{NO_HISTORY, Past, Series, Timed};
 use super::request::{
-    Countdown, Delete, Describe, Entry, Expire, Get, Incr, Page, Put, Scan, Sum, Written, remaining,
+    Countdown, Delete, Describe, Entry, Expire, Get, Incr, Page, Precondition, Put, Scan, Sum, Written,
+    remaining,
 };
 use super::stats::{Log, Stats};
 use crate::history::Slow;
 use crate::model::limits::MAX_VALUE_BYTES;
-use crate::model::{Answer, Command, Mode, Outcome, Principal, Query, Timestamp, Transaction};
+use crate::model::{
+    Answer, Check, Command, Condition, Mode, Outcome, Principal, Query, Timestamp, Transaction, Version,
+};
 use crate::raft::{AdminError, Compaction, Consistency, Node, Reply, Taken};
 use crate::telemetry;
 
@@ -91,7 +94,11 @@ impl Kv {
         let mut timed = self.begin(&self.counters.set, "set");
         let Put { key, value, expiry, condition } = request;
         timed.bytes = value.len() as u64;
-        match self.write(&timed, principal, Command::Set { key, value, expiry, condition }).await? {
+        let set = |condition| {
+            let (key, value) = (key.clone(), value.clone());
+            single(principal, Command::Set { key, value, expiry, condition })
+        };
+        match only(self.attempt(&timed, condition, set).await?.outcomes)? {
             Outcome::Written { version, created, .. } => Ok(Written { version, created }),
             Outcome::Unmet { version } => Err(Error::PreconditionFailed { version }),
             Outcome::ValueTooLarge => Err(Error::ValueTooLarge { limit_bytes: self.max_value_bytes() }),
@@ -104,7 +111,8 @@ impl Kv {
     pub async fn delete(&self, principal: &Principal, request: Delete) -> Result<(), Error> {
         let timed = self.begin(&self.counters.delete, "delete");
         let Delete { key, condition } = request;
-        match self.write(&timed, principal, Command::Delete { key, condition }).await? {
+        let delete = |condition| single(principal, Command::Delete { key: key.clone(), condition });
+        match only(self.attempt(&timed, condition, delete).await?.outcomes)? {
             Outcome::Deleted => Ok(()),
             Outcome::Absent => Err(Error::NotFound(None)),
             Outcome::Unmet { version } => Err(Error::PreconditionFailed { version }),
@@ -115,8 +123,21 @@ impl Kv {
     /// Adds to a number.
     pub async fn incr(&self, principal: &Principal, request: Incr) -> Result<Sum, Error> {
         let timed = self.begin(&self.counters.incr, "incr");
-        let Incr { key, by } = request;
-        match self.write(&timed, principal, Command::Add { key, by }).await? {
+        let Incr { key, by, condition } = request;
+        let add = |condition| {
+            let mut transaction = single(principal, Command::Add { key: key.clone(), by });
+            if condition != Condition::Always {
+                // The command has no condition of its own.
+                transaction.mode = Mode::All;
+                transaction.checks.push(Check { key: key.clone(), condition });
+            }
+            transaction
+        };
+        let reply = self.attempt(&timed, condition, add).await?;
+        if let Some(version) = unmet(&reply) {
+            return Err(Error::PreconditionFailed { version });
+        }
+        match only(reply.outcomes)? {
             Outcome::Number { value, version } => Ok(Sum { value, version }),
             Outcome::NotAnInteger => Err(NOT_AN_INTEGER),
             Outcome::Overflow => Err(OVERFLOW),
@@ -129,7 +150,8 @@ impl Kv {
     pub async fn expire(&self, principal: &Principal, request: Expire) -> Result<Countdown, Error> {
         let timed = self.begin(&self.counters.expire, "expire");
         let Expire { key, expiry, condition } = request;
-        let reply = self.transact(&timed, principal, Command::Expire { key, expiry, condition }).await?;
+        let expire = |condition| single(principal, Command::Expire { key: key.clone(), expiry, condition });
+        let reply = self.attempt(&timed, condition, expire).await?;
         match only(reply.outcomes)? {
             Outcome::Written { version, deadline, .. } => {
                 let ttl_ms = remaining(deadline, reply.now);
@@ -155,7 +177,8 @@ impl Kv {
     /// Removes every key and says how many there were.
     pub async fn clear(&self, principal: &Principal) -> Result<u64, Error> {
         let timed = self.begin(&self.counters.clear, "clear");
-        match self.write(&timed, principal, Command::Clear).await? {
+        let reply = self.transact(&timed, single(principal, Command::Clear)).await?;
+        match only(reply.outcomes)? {
             Outcome::Cleared { keys } => Ok(keys),
             _ => Err(Error::unexpected("the outcome of a clear")),
         }
@@ -269,32 +292,48 @@ impl Kv {
         Timed::begin(self.past.as_ref(), operation)
     }
 
-    async fn write(
+    /// Writes if the precondition holds. The log takes one version at a time. Where the key has another, the outcome says
+    /// which; so the list is asked for that one next, if it is in it, and each is tried at most once.
+    async fn attempt(
         &self,
         timed: &Timed<'_>,
-        principal: &Principal,
-        command: Command,
-    ) -> Result<Outcome, Error> {
-        only(self.transact(timed, principal, command).await?.outcomes)
+        precondition: Precondition,
+        transaction: impl Fn(Condition) -> Transaction,
+    ) -> Result<Reply, Error> {
+        let (mut condition, mut others) = precondition.split();
+        loop {
+            let reply = self.transact(timed, transaction(condition)).await?;
+            let next = unmet(&reply).and_then(|version| others.iter().position(|other| *other == version));
+            let Some(next) = next else { return Ok(reply) };
+            condition = Condition::Version(others.swap_remove(next));
+        }
     }
 
-    pub(super) async fn transact(
-        &self,
-        timed: &Timed<'_>,
-        principal: &Principal,
-        command: Command,
-    ) -> Result<Reply, Error> {
-        let transaction = Transaction {
-            mode: Mode::Each,
-            principal: principal.clone(),
-            checks: Vec::new(),
-            commands: vec![command],
-        };
+    async fn transact(&self, timed: &Timed<'_>, transaction: Transaction) -> Result<Reply, Error> {
         Ok(self.node.transact(transaction, Vec::new(), self.deadline(timed)).await?)
     }
 
     pub(super) fn deadline(&self, timed: &Timed<'_>) -> Instant {
         timed.started() + self.config.request_timeout
+    }
+}
+
+/// A transaction of one command.
+fn single(principal: &Principal, command: Command) -> Transaction {
+    Transaction {
+        mode: Mode::Each,
+        principal: principal.clone(),
+        checks: Vec::new(),
+        commands: vec![command],
+    }
+}
+
+/// The version that the key has, if the condition of a single command did not hold.
+fn unmet(reply: &Reply) -> Option<Version> {
+    match (reply.failed_check, reply.outcomes.as_slice()) {
+        (Some(failed), _) => Some(failed.version),
+        (None, [Outcome::Unmet { version }]) => Some(*version),
+        _ => None,
     }
 }
 

@@ -34,8 +34,8 @@ pub use error::{Applied, Code, Error};
 pub use kv::{Config, Kv};
 pub use past::{MAX_POINTS, Past, Point, Series};
 pub use request::{
-    Consistencies, Countdown, Delete, Describe, Entry, Expire, Get, Incr, Page, Put, Scan, Sum, Written,
-    remaining,
+    Consistencies, Countdown, Delete, Describe, Entry, Expire, Get, Incr, Page, Precondition, Put, Scan, Sum,
+    Written, remaining,
 };
 pub use stats::{Log, Stats};
 

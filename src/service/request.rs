@@ -23,6 +23,34 @@ pub struct Describe {
     pub consistency: Consistency,
 }
 
+/// What must hold before a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// This.
+    Is(Condition),
+    /// The key has one of these versions; [`Version::ABSENT`] is that of no key. Of none, it never holds.
+    AnyOf(Vec<Version>),
+}
+
+impl Precondition {
+    /// Whatever is so.
+    pub const NONE: Precondition = Precondition::Is(Condition::Always);
+
+    /// What to try first, and the versions that are left then.
+    pub(super) fn split(self) -> (Condition, Vec<Version>) {
+        match self {
+            Precondition::Is(condition) => (condition, Vec::new()),
+            Precondition::AnyOf(mut versions) => {
+                let first = versions.pop().unwrap_or(NO_VERSION);
+                (Condition::Version(first), versions)
+            }
+        }
+    }
+}
+
+/// The version of no key and of no absent one either.
+const NO_VERSION: Version = Version(u64::MAX);
+
 /// Writes a value.
 #[derive(Debug)]
 pub struct Put {
@@ -33,7 +61,7 @@ pub struct Put {
     /// Its new deadline.
     pub expiry: Expiry,
     /// What must hold before.
-    pub condition: Condition,
+    pub condition: Precondition,
 }
 
 /// Removes a key.
@@ -42,7 +70,7 @@ pub struct Delete {
     /// The key.
     pub key: Key,
     /// What must hold before.
-    pub condition: Condition,
+    pub condition: Precondition,
 }
 
 /// Adds to a number.
@@ -52,6 +80,8 @@ pub struct Incr {
     pub key: Key,
     /// What to add.
     pub by: i64,
+    /// What must hold before.
+    pub condition: Precondition,
 }
 
 /// Changes a deadline.
@@ -62,7 +92,7 @@ pub struct Expire {
     /// Its new deadline; [`Expiry::Never`] takes it away.
     pub expiry: Expiry,
     /// What must hold before.
-    pub condition: Condition,
+    pub condition: Precondition,
 }
 
 /// Reads a page of keys.

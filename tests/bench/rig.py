@@ -176,7 +176,7 @@ class Kvorum(Server):
 
     def fill(self, first, last, ttl):
         query = b"?ttl_ms=%d" % TTL_MS if ttl else b""
-        head = b" HTTP/1.1\r\nHost: k\r\nContent-Length: %d\r\n\r\n" % VALUE_BYTES
+        head = b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % VALUE_BYTES
 
         def request(number):
             return b"PUT /v1/kv/" + key_of(number) + query + head + value_of(number)

@@ -9,10 +9,14 @@ fn ids(nodes: &[Node]) -> Vec<u64> {
 }
 
 fn refused(node: &Node, arguments: &[&str], why: &str) {
+    refused_with(node, arguments, why, "[conflict]");
+}
+
+fn refused_with(node: &Node, arguments: &[&str], why: &str, code: &str) {
     let done = node.client(arguments);
     assert_eq!(done.status.code(), Some(5), "{arguments:?}: {done:?}");
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(said.contains(why) && said.contains("[conflict]"), "{arguments:?}: {said}");
+    assert!(said.contains(why) && said.contains(code), "{arguments:?}: {said}");
 }
 
 #[test]
@@ -57,6 +61,12 @@ fn what_would_take_the_quorum_away_is_refused() {
         members(&nodes[0]).iter().any(|(_, _, state)| state == "silent").then_some(())
     });
     refused(&nodes[0], &["cluster", "remove", &other.to_string()], "can be reached");
+    // Who does not answer is no conflict, but a matter of time.
+    for node in &nodes {
+        let silent = ids[follower].to_string();
+        refused_with(node, &["cluster", "transfer", &silent], "cannot be reached", "[unavailable]");
+        refused_with(node, &["cluster", "add", "127.0.0.1:1"], "not reachable", "[unavailable]");
+    }
     // The silent one may go.
     removed(&nodes[1], ids[follower]);
     settled(&nodes[0], 2, 2);

@@ -1,8 +1,9 @@
 //! What a request says before its body: the target on the first line, a header on each further one.
 
 use kvorum::http::Head;
-use kvorum::model::Condition;
 use kvorum::model::limits::{MAX_DEADLINE_MS, MAX_KEY_BYTES};
+use kvorum::model::{Condition, Version};
+use kvorum::service::Precondition;
 
 /// A request's head, without its method.
 pub fn check(bytes: &[u8]) -> bool {
@@ -27,13 +28,14 @@ pub fn check(bytes: &[u8]) -> bool {
         let same = again.and_then(|head| head.key).expect("every key has an encoding");
         assert_eq!(same, key, "the encoding stands for the key");
     }
-    if head.condition == Some(Condition::Absent) {
+    if head.condition == Some(Precondition::Is(Condition::Absent)) {
         assert_eq!(head.knows_version_7, Some(true), "a star names every version");
     }
-    if let Some(Condition::Version(version)) = head.condition {
-        let quoted = format!("\"{version}\"");
-        let again = Head::read(b"/", &[(b"if-match", quoted.as_bytes())]).expect("a request");
-        assert_eq!(again.condition, Some(Condition::Version(version)));
+    if let Some(Precondition::AnyOf(versions)) = head.condition {
+        let quoted = |version: &Version| format!("\"{version}\"");
+        let list = versions.iter().map(quoted).collect::<Vec<_>>().join(", ");
+        let again = Head::read(b"/", &[(b"if-match", list.as_bytes())]).expect("a request");
+        assert!(versions.is_empty() || again.condition == Some(Precondition::AnyOf(versions)));
     }
     taken
 }

@@ -57,7 +57,11 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Option<Response> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: kvorum\r\n");
+        let is_given = |wanted: &str| headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
+        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        if !is_given("Host") {
+            head += "Host: localhost\r\n";
+        }
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }

@@ -10,8 +10,9 @@ use crate::http::coding::Coding;
 use crate::http::deadline::DeadlineBody;
 use crate::http::operations::{DeleteKeyTtl, Failure, GetKeyTtl, PutKeyTtl};
 use crate::http::params::Param;
-use crate::http::payload::{Document, SMALL_BYTES, Shown, Tagged};
-use crate::http::preconditions::{IfMatch, IfNoneMatch, NoIfNoneMatch, condition};
+use crate::http::payload::{Document, SMALL_BYTES, Seen, Shown, Tagged};
+use crate::http::preconditions::{IfAbsent, IfMatch, Known, precondition};
+use crate::http::versions::EntityTag;
 use crate::model::{Expiry, Key, Principal};
 use crate::service::{Consistency, Countdown, Describe, Error, Expire};
 
@@ -21,13 +22,18 @@ pub(in crate::http) struct Deadlines(pub(super) Arc<Front>);
 impl Deadlines {
     async fn expire(&self, key: Key, expiry: Expiry, if_match: IfMatch) -> Result<Countdown, Error> {
         // Every precondition of these operations can be met.
-        let condition = condition(if_match, IfNoneMatch::ABSENT).map_err(|_| Error::Internal)?;
+        let condition = precondition(if_match, IfAbsent::UNSAID).map_err(|_| Error::Internal)?;
         self.0.kv()?.expire(&Principal::Anonymous, Expire { key, expiry, condition }).await
     }
 }
 
 fn tagged(countdown: Countdown, coding: Coding) -> Tagged<CountdownBody> {
-    Tagged(countdown.version, Shown(coding, countdown.into()))
+    let form = match coding {
+        Coding::Json => "ttl-json",
+        Coding::MessagePack => "ttl-msgpack",
+    };
+    let tag = EntityTag::of_document(countdown.version, form, countdown.ttl_ms);
+    Tagged(countdown.version, tag, Shown(coding, countdown.into()))
 }
 
 #[OpenApi]
@@ -44,11 +50,25 @@ impl Deadlines {
         key: Param<Key>,
         /// How fresh the answer must be.
         consistency: Param<Option<Consistency>>,
+        /// Answer only if the key has one of the versions that these tags begin with; else 412.
+        #[oai(name = "If-Match")]
+        if_match: Param<IfMatch>,
+        /// Answer with 304 if the answer would bear one of these tags.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Param<Known>,
         coding: Coding,
-    ) -> Result<Tagged<CountdownBody>, Failure<GetKeyTtl>> {
+    ) -> Result<Seen<CountdownBody>, Failure<GetKeyTtl>> {
         let consistency = self.0.consistency(consistency.0);
         let describe = Describe { key: key.0, consistency };
-        Ok(tagged(self.0.kv()?.ttl(&Principal::Anonymous, describe).await?, coding))
+        let countdown = self.0.kv()?.ttl(&Principal::Anonymous, describe).await?;
+        if if_match.0.excludes(countdown.version) {
+            return Err(Error::PreconditionFailed { version: countdown.version }.into());
+        }
+        let Tagged(version, tag, shown) = tagged(countdown, coding);
+        Ok(match if_none_match.0.names(&tag) {
+            true => Seen::NotModified(version, tag),
+            false => Seen::Whole(Tagged(version, tag, shown)),
+        })
     }
 
     /// Set how long a key has left
@@ -64,10 +84,9 @@ impl Deadlines {
         &self,
         /// The key, percent-encoded: 1 to 4,096 bytes; a slash is `%2F`.
         key: Param<Key>,
-        /// Set only if the key has this version, or with `*`, if it is present.
+        /// Set only if the key has one of the versions that these tags begin with, or with `*`, if it is present.
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
-        _if_none_match: NoIfNoneMatch,
         deadline: Document<DeadlineBody, SMALL_BYTES>,
         coding: Coding,
     ) -> Result<Tagged<CountdownBody>, Failure<PutKeyTtl>> {
@@ -88,10 +107,9 @@ impl Deadlines {
         &self,
         /// The key, percent-encoded: 1 to 4,096 bytes; a slash is `%2F`.
         key: Param<Key>,
-        /// Only if the key has this version, or with `*`, if it is present.
+        /// Only if the key has one of the versions that these tags begin with, or with `*`, if it is present.
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
-        _if_none_match: NoIfNoneMatch,
         coding: Coding,
     ) -> Result<Tagged<CountdownBody>, Failure<DeleteKeyTtl>> {
         Ok(tagged(self.expire(key.0, Expiry::Never, if_match.0).await?, coding))

@@ -13,8 +13,9 @@ use crate::http::gate::Gate;
 use crate::http::operations::{DeleteKey, Failure, GetKey, HeadKey, IncrKey, PutKey};
 use crate::http::params::Param;
 use crate::http::payload::{Document, SMALL_BYTES, Shown, Tagged};
-use crate::http::preconditions::{IfMatch, IfNoneMatch, NoIfNoneMatch, Tags, condition};
+use crate::http::preconditions::{IfAbsent, IfMatch, Known, precondition};
 use crate::http::refusal::Refusal;
+use crate::http::versions::EntityTag;
 use crate::model::{Expiry, Key, Principal, Ttl};
 use crate::service::{Consistency, Delete, Error, Get, Incr, Put};
 
@@ -34,12 +35,13 @@ pub(in crate::http) async fn read(
 }
 
 /// What a conditional read answers (RFC 9110, 13.2.2: `If-Match` first).
-fn looked(found: Found, if_match: &Tags<true>, if_none_match: &Tags<false>) -> Result<Looked, Error> {
+fn looked(found: Found, if_match: &IfMatch, known: &Known) -> Result<Looked, Error> {
     let version = found.entry.version;
     if if_match.excludes(version) {
         return Err(Error::PreconditionFailed { version });
     }
-    Ok(if if_none_match.names(version) { Looked::NotModified(found.entry) } else { Looked::Found(found) })
+    let is_known = !known.is_unsaid() && known.names(&found.tag());
+    Ok(if is_known { Looked::NotModified(found) } else { Looked::Found(found) })
 }
 
 /// Operations on single keys.
@@ -63,12 +65,12 @@ impl Keys {
         /// How fresh the answer must be: `linearizable`, `lease` (the leader trusts its lease) or `stale` (what
         /// this node has). Default: `http.default_consistency`.
         consistency: Param<Option<Consistency>>,
-        /// Answer only if the key has one of these versions, or with `*`, if it is present; else 412.
+        /// Answer only if the key has one of the versions that these tags begin with; else 412.
         #[oai(name = "If-Match")]
-        if_match: Param<Tags<true>>,
-        /// Answer with 304 and without the value if the key has one of these versions.
+        if_match: Param<IfMatch>,
+        /// Answer with 304 and without the value if the answer would bear one of these tags.
         #[oai(name = "If-None-Match")]
-        if_none_match: Param<Tags<false>>,
+        if_none_match: Param<Known>,
         form: Form,
     ) -> Result<Looked, Failure<GetKey>> {
         let consistency = self.0.consistency(consistency.0);
@@ -92,10 +94,10 @@ impl Keys {
         consistency: Param<Option<Consistency>>,
         /// As for GET.
         #[oai(name = "If-Match")]
-        if_match: Param<Tags<true>>,
+        if_match: Param<IfMatch>,
         /// As for GET.
         #[oai(name = "If-None-Match")]
-        if_none_match: Param<Tags<false>>,
+        if_none_match: Param<Known>,
         form: Form,
     ) -> Result<Looked, Failure<HeadKey>> {
         // The server leaves the body out and keeps its length.
@@ -108,7 +110,8 @@ impl Keys {
     ///
     /// The body is the value, whatever its `Content-Type`. Answered when the write is on disk on a majority of the
     /// voters and applied. `If-None-Match: *` writes only if the key is absent, `If-Match: "<version>"` only if the
-    /// key still has the version that was read (`"0"`: absent), `If-Match: *` only if it is present.
+    /// key still has the version that was read (`"0"`: absent), `If-Match: *` only if it is present. `If-Match` may be a
+    /// list, and takes the ETag of an envelope too: what counts is the version that it begins with.
     ///
     /// A write without `ttl_ms` and `keep_ttl` takes a deadline away.
     ///
@@ -125,17 +128,17 @@ impl Keys {
         ttl_ms: Param<Option<Ttl>>,
         /// Whether the key keeps the deadline that it has. Excludes `ttl_ms`.
         keep_ttl: Param<bool>,
-        /// Write only if the key has this version, or with `*`, if it is present.
+        /// Write only if the key has one of the versions that these tags begin with, or with `*`, if it is present.
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
         /// Write only if the key is absent. Excludes `If-Match`.
         #[oai(name = "If-None-Match")]
-        if_none_match: Param<IfNoneMatch>,
+        if_none_match: Param<IfAbsent>,
         /// The value: 0 bytes to the setting `max_value_bytes`.
         value: ValueBody,
         coding: Coding,
     ) -> Result<Stored, Failure<PutKey>> {
-        let condition = condition(if_match.0, if_none_match.0)?;
+        let condition = precondition(if_match.0, if_none_match.0)?;
         let expiry = match (ttl_ms.0, keep_ttl.0) {
             (Some(_), true) => return Err(Refusal::invalid("ttl_ms and keep_ttl exclude each other").into()),
             (Some(ttl), false) => Expiry::After(ttl),
@@ -161,12 +164,11 @@ impl Keys {
         &self,
         /// The key, percent-encoded: 1 to 4,096 bytes; a slash is `%2F`.
         key: Param<Key>,
-        /// Remove only if the key has this version, or with `*`, if it is present.
+        /// Remove only if the key has one of the versions that these tags begin with, or with `*`, if it is present.
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
-        _if_none_match: NoIfNoneMatch,
     ) -> Result<Removed, Failure<DeleteKey>> {
-        let condition = condition(if_match.0, IfNoneMatch::ABSENT)?;
+        let condition = precondition(if_match.0, IfAbsent::UNSAID)?;
         self.0.kv()?.delete(&Principal::Anonymous, Delete { key: key.0, condition }).await?;
         Ok(Removed)
     }
@@ -183,13 +185,20 @@ impl Keys {
         &self,
         /// The key, percent-encoded: 1 to 4,096 bytes; a slash is `%2F`.
         key: Param<Key>,
+        /// Add only if the key has one of the versions that these tags begin with, or with `*`, if it is present.
+        #[oai(name = "If-Match")]
+        if_match: Param<IfMatch>,
+        /// Add only if the key is absent. Excludes `If-Match`.
+        #[oai(name = "If-None-Match")]
+        if_none_match: Param<IfAbsent>,
         addition: Document<AdditionBody, SMALL_BYTES>,
         coding: Coding,
     ) -> Result<Tagged<SumBody>, Failure<IncrKey>> {
+        let condition = precondition(if_match.0, if_none_match.0)?;
         let kv = self.0.kv()?;
         let AdditionBody { by } = addition.read(&self.0.bodies).await?;
-        let sum = kv.incr(&Principal::Anonymous, Incr { key: key.0, by }).await?;
-        Ok(Tagged(sum.version, Shown(coding, sum.into())))
+        let sum = kv.incr(&Principal::Anonymous, Incr { key: key.0, by, condition }).await?;
+        Ok(Tagged(sum.version, EntityTag::of_value(sum.version), Shown(coding, sum.into())))
     }
 }
 

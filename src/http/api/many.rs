@@ -26,9 +26,10 @@ impl Many {
     ///
     /// Answers with a page of keys, in no order that means anything. Follow `cursor` until it is null: then every key
     /// that was there from the first page to the last was returned exactly once, whatever was written meanwhile and
-    /// whichever node answered. A page visits at most 10,000 places of the store and holds at most 1 MiB (or one key),
-    /// so it may be short or empty while there are more. After every key was removed (`DELETE /v1/kv`), older cursors
-    /// mean nothing.
+    /// whichever node answered. A page holds about 1 MiB at most (or one key), and a store that is mostly empty is looked
+    /// through for about 10 ms, so a page may be short or empty while there are more. Each key in it is as it was at some
+    /// moment after the request was made, not all at the same one. After every key was removed (`DELETE /v1/kv`), older
+    /// cursors mean nothing.
     ///
     /// ```sh
     /// curl -s 'http://127.0.0.1:8080/v1/kv?prefix=user:&limit=100'

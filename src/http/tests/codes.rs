@@ -17,6 +17,7 @@ use super::stage::{assert_problem, options};
 use crate::disk::{Disk, Faulty};
 use crate::http::face::Face;
 use crate::http::gate::Gate;
+use crate::http::hosts::Hosts;
 use crate::http::operations;
 use crate::http::refusal::status;
 use crate::model::{Eviction, Settings};
@@ -99,7 +100,7 @@ impl Asked {
             "getReadiness" => (Method::GET, "/readyz", None),
             other => panic!("{other} is a new operation: say here how it is asked"),
         };
-        let mut headers = Vec::new();
+        let mut headers = vec![("host", "localhost".to_owned())];
         if body.is_some_and(|body| body.starts_with('{')) {
             headers.push(("content-type", "application/json".to_owned()));
         }
@@ -149,7 +150,8 @@ async fn face(seed: Settings, disk: Faulty) -> (TestClient<Face>, Node) {
 }
 
 fn client(gate: Arc<Gate>) -> TestClient<Face> {
-    TestClient::new(Face::new(gate, Consistency::Linearizable, Duration::from_millis(50)))
+    let (consistency, timeout) = (Consistency::Linearizable, Duration::from_millis(50));
+    TestClient::new(Face::new(gate, Hosts::default(), consistency, timeout))
 }
 
 impl Stage {
@@ -191,6 +193,9 @@ impl Stage {
                 (&self.serving, asked.body(r#"{"steps":[{"op":"check","key":"absent","present":true}]}"#))
             }
             Code::PreconditionFailed => (&self.serving, asked.key("k").header("if-match", "\"999\"")),
+            Code::Forbidden => (&self.serving, asked.header("origin", "https://evil.example")),
+            Code::Misdirected => (&self.serving, asked.header("host", "evil.example")),
+            Code::NotImplemented => (&self.serving, asked.header("transfer-encoding", "gzip, chunked")),
             Code::NotAcceptable => (&self.serving, asked.header("accept", "image/png")),
             Code::ValueTooLarge if id == "batch" => {
                 let value = "v".repeat(MAX_VALUE_BYTES as usize + 1);
@@ -221,7 +226,8 @@ impl Stage {
 /// Writes until the log takes no more.
 async fn fill(client: &TestClient<Face>, node: &Node) {
     for n in 0..100_000 {
-        let response = client.put(format!("/v1/kv/fill{n}")).body("v".repeat(900)).send().await;
+        let put = client.put(format!("/v1/kv/fill{n}")).header("host", "localhost");
+        let response = put.body("v".repeat(900)).send().await;
         if response.0.status() == 507 {
             return;
         }
@@ -230,7 +236,8 @@ async fn fill(client: &TestClient<Face>, node: &Node) {
 }
 
 async fn put(client: &TestClient<Face>, key: &str, value: &str) {
-    let response = client.put(format!("/v1/kv/{key}")).body(value.to_owned()).send().await;
+    let put = client.put(format!("/v1/kv/{key}")).header("host", "localhost");
+    let response = put.body(value.to_owned()).send().await;
     response.assert_status(StatusCode::CREATED);
 }
 

@@ -10,6 +10,7 @@ use crate::clock::SystemClock;
 use crate::disk::{Disk, Faulty};
 use crate::http::face::Face;
 use crate::http::gate::Gate;
+use crate::http::hosts::Hosts;
 use crate::http::refusal::status;
 use crate::model::Settings;
 use crate::raft::{Config, Node, Options, PeerConfig, SnapshotConfig, Yielding};
@@ -17,7 +18,9 @@ use crate::service::{Code, Consistency, Kv};
 use crate::{service, wal};
 
 pub(super) fn client(gate: &Arc<Gate>) -> TestClient<Face> {
-    TestClient::new(Face::new(Arc::clone(gate), Consistency::Linearizable, Duration::from_secs(10)))
+    let (consistency, timeout) = (Consistency::Linearizable, Duration::from_secs(10));
+    let face = Face::new(Arc::clone(gate), Hosts::default(), consistency, timeout);
+    TestClient::new(face).default_header("host", "localhost")
 }
 
 pub(super) fn options(seed: Settings, disk: Arc<dyn Disk>) -> Options {

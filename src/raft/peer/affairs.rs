@@ -175,6 +175,9 @@ pub(crate) struct Administered {
     /// The member it was about.
     #[prost(uint64, tag = "3")]
     pub(crate) node: u64,
+    /// Refused because a node that must take part does not answer.
+    #[prost(bool, optional, tag = "4")]
+    pub(crate) unreachable: Option<bool>,
 }
 
 /// What does the leader know of the members?
