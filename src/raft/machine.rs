@@ -88,6 +88,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
             if let Some(responder) = responder {
                 responder.send(());
             }
+            if let Some(rest) = self.turns.rest(self.commands) {
+                self.commands = 0;
+                rest.await;
+            }
         }
         Ok(())
     }

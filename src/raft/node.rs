@@ -37,6 +37,9 @@ use crate::wal::{self, Wal};
 /// How long the node's own tasks are waited for when it stops.
 const CLOSING_TASKS: Duration = Duration::from_secs(10);
 
+/// How long a backup waits for what was acknowledged before it.
+const LOOKING_BACK: Duration = Duration::from_secs(2);
+
 /// How long a leader is asked to move the store's time on.
 const TICKING: Duration = Duration::from_secs(1);
 
@@ -291,11 +294,17 @@ impl Node {
         self.administer(|maintenance| async move { maintenance.snapshot().await }).await
     }
 
-    /// Takes a snapshot to be read, while writes go on. Waits if one is being taken already.
+    /// Takes a snapshot to be read, while writes go on. Waits if one is being taken already. It holds all that was
+    /// acknowledged before, unless no leader tells in time how much that is: a backup of what this node has is better than
+    /// none then.
     ///
     /// # Errors
     /// [`AdminError::Busy`] if as many as may be are being read already.
     pub async fn backup(&self) -> Result<Backup, AdminError> {
+        let in_time = Instant::now() + LOOKING_BACK;
+        if let Err(error) = self.barrier(Consistency::Linearizable, in_time).await {
+            tracing::warn!(%error, "a backup is taken of what this node has, which may not be the latest");
+        }
         self.administer(|maintenance| async move { maintenance.backup().await }).await
     }
 

@@ -328,3 +328,79 @@ fn answer(mut batch: Batch, replies: Vec<Reply>) {
         let _ = sender.send(Ok(reply));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::disk::Faulty;
+    use crate::model::{Condition, Expiry, Key, Query, Reason, Transaction};
+    use crate::raft::types::from_wal;
+    use crate::wal;
+
+    /// Rests after each transaction, for ever.
+    struct Resting;
+
+    impl Turns for Resting {
+        fn rest(&self, _commands: usize) -> Option<Rest> {
+            Some(std::future::pending().boxed())
+        }
+    }
+
+    fn replica() -> Replica {
+        let identity = wal::Identity { cluster: 7, node: 1, incarnation: 1 };
+        let disk = Arc::new(Faulty::new());
+        let wal = Wal::open(disk, Path::new("wal"), identity, wal::Config::default()).expect("a new log");
+        Replica::new(Store::new(), Applied::default(), Arc::default(), wal, (Level::LATEST, 4_096))
+    }
+
+    fn key(name: &'static str) -> Key {
+        Key::new(name).expect("a short key")
+    }
+
+    fn entry(index: u64, commands: Vec<Command>) -> (LogId, Proposal) {
+        let transactions = commands.into_iter().map(Transaction::single).collect();
+        let entry = LogEntry { level: Level::FIRST, at: Timestamp(index), touches: Vec::new(), transactions };
+        let id = from_wal(wal::LogId { term: 1, leader: 0, index });
+        (id, Proposal::replicated(codec::encode(&entry)))
+    }
+
+    /// Goal: whoever sees something of an entry finds it begun, and finds why a key is gone; and nobody takes a part of an
+    /// entry for the whole, even when it is broken off.
+    #[tokio::test]
+    async fn a_part_of_an_entry_is_seen_with_its_index_and_its_reasons() {
+        let (replica, mut effects) = (replica(), Effects::new());
+        let set = |name| Command::Set {
+            key: key(name),
+            value: "v".into(),
+            expiry: Expiry::Never,
+            condition: Condition::Always,
+        };
+        let delete = |name| Command::Delete { key: key(name), condition: Condition::Always };
+        let (id, proposal) = entry(1, vec![set("a"), set("b")]);
+        let yielding = &super::super::Yielding;
+        replica.apply(&id, &proposal, &mut effects, (yielding, &mut 0)).await.expect("it can be read");
+        effects.clear();
+        assert_eq!((replica.begun_index(), replica.applied_index()), (1, 1));
+        assert!(replica.between_entries().await.is_some());
+
+        let (id, proposal) = entry(2, vec![delete("a"), delete("b")]);
+        let mut commands = 0;
+        let mut applying = replica.apply(&id, &proposal, &mut effects, (&Resting, &mut commands)).boxed();
+        assert!(applying.as_mut().now_or_never().is_none(), "it rests after the first transaction");
+        assert_eq!((replica.begun_index(), replica.applied_index()), (2, 1));
+        let present = |name| {
+            let store = replica.store.read();
+            store.read(store.now(), &Query::Get(key(name))) != crate::model::Answer::Value(None)
+        };
+        assert!(!present("a") && present("b"));
+        let gone = replica.removals.find(&key("a")).expect("it is known as soon as it is seen");
+        assert_eq!((gone.reason, gone.index), (Reason::Deleted, 2));
+        assert!(replica.between_entries().now_or_never().is_none(), "the store is within an entry");
+        drop(applying);
+        assert!(replica.between_entries().await.is_none(), "what is there is no state between two entries");
+    }
+}

@@ -70,6 +70,27 @@ impl Client {
         }
     }
 
+    /// Looks at the leader, by its lease, until a register changes, and reads it at another host at once: that one must see
+    /// it too, though the leader has not applied all of the entry and may have told nobody of its commit.
+    pub(crate) async fn spy(&mut self, leader: usize, length: Duration) {
+        let end = Instant::now() + length;
+        let mut seen = None;
+        while Instant::now() < end {
+            let pause = self.random.micros(50, 250);
+            tokio::time::sleep(pause).await;
+            let Some((node, _)) = self.hosts[leader].node() else { continue };
+            let key = Key::new("r0").expect("a short key");
+            let Told::Found { value, .. } = read(&node, key, true, end).await else { continue };
+            if std::mem::replace(&mut seen, value) != value {
+                let other = (leader + 1 + self.random.index(self.hosts.len() - 1)) % self.hosts.len();
+                for at in [leader, other] {
+                    let ask = Ask::Get { lease: at == leader };
+                    self.ask(at, "r0".to_owned(), ask, Duration::from_millis(500)).await;
+                }
+            }
+        }
+    }
+
     async fn read_twice(&mut self, key: &str) {
         let (first, further) =
             (self.random.index(self.hosts.len()), 1 + self.random.index(self.hosts.len() - 1));

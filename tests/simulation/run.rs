@@ -203,9 +203,16 @@ impl Simulation {
         let leads = |host: &&Arc<Host>| host.node().is_some_and(|(node, _)| node.status().role == "leader");
         let leader = self.hosts.iter().find(leads).cloned();
         if let Some(leader) = &leader {
-            leader.processor.set_rest(1_000 + self.random.below(15_000));
+            // Longer than it takes until the next entry is committed: followers get ahead of it.
+            leader.processor.set_rest(20_000 + self.random.below(60_000));
         }
-        sleep(WELL).await;
+        let number = CLIENTS + 1 + HOPPERS;
+        let random = self.random.fork(number as u64);
+        let mut spy = Client::new(number, Arc::clone(&self.hosts), self.world.history.clone(), random);
+        match &leader {
+            Some(leader) => spy.spy(leader.number, WELL).await,
+            None => sleep(WELL).await,
+        }
         if let Some(leader) = leader {
             leader.processor.set_rest(0);
         }
