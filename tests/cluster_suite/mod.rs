@@ -2,6 +2,7 @@
 
 mod failover;
 mod formation;
+mod full_disk;
 mod harness;
 mod identity;
 mod installation;
