@@ -337,8 +337,8 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
         touches: Arc::clone(&touches),
         snapshots: snapshots.clone(),
         wal: wal.clone(),
-        refuses_entries: Arc::default(),
         quiet_until,
+        refuses_entries: Arc::default(),
         closing: Arc::clone(&closing),
     });
     let carried_bytes = wal.stats().bytes.saturating_sub(options.wal_keep_bytes);

@@ -11,13 +11,10 @@
 
 use super::OpenError;
 use super::identity::{Directory, JOIN, JoinFile, hex};
-use super::retirement::STAYING;
+use super::retirement::{STAYING, UNCLEAN};
 
 /// What the node is from the day on which it is admitted anew.
 const AGAIN: &str = "again.json";
-
-/// What the name of the directory begins with into which the old files are moved.
-pub(super) const ASIDE: &str = "unclean-";
 
 impl Directory {
     /// The incarnation under which this node asks to be admitted; the same however often it asks.
@@ -35,7 +32,7 @@ impl Directory {
 
     /// The node was admitted: moves aside what is here. May be repeated after it was cut off.
     pub(super) fn replace(&self) -> Result<(), OpenError> {
-        let aside = format!("{ASIDE}{}", hex(self.begin_again()?));
+        let aside = format!("{UNCLEAN}{}", hex(self.begin_again()?));
         let staying: Vec<&str> = STAYING.into_iter().chain([AGAIN]).collect();
         self.set_aside(&aside, &staying)?;
         let (from, to) = (self.root().join(AGAIN), self.root().join(JOIN));
@@ -95,7 +92,7 @@ mod tests {
                 found.finish_replacement().unwrap();
                 assert_eq!(found.known().unwrap(), None, "point {point}");
                 assert_eq!(found.begin().unwrap().incarnation, again, "point {point}");
-                let kept = format!("/data/{ASIDE}{}/wal/0000000000000001.seg", hex(again));
+                let kept = format!("/data/{UNCLEAN}{}/wal/0000000000000001.seg", hex(again));
                 assert_eq!(left.content(Path::new(&kept)).unwrap(), b"the log", "point {point}");
             }
             if is_done {

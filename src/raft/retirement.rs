@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::identity::{ADMIN_SOCKET, Directory, FORMAT, NODE, hex};
-use super::{OpenError, Retired, replacement};
+use super::{OpenError, Retired};
 use crate::disk::Ballast;
 use crate::wal;
 
@@ -18,8 +18,11 @@ pub(super) const STAYING: [&str; 4] = ["lock", "history", ADMIN_SOCKET, Ballast:
 /// What the name of the directory begins with into which it is moved.
 const ASIDE: &str = "retired-";
 
+/// The same for a node that may have lost what it acknowledged, and was admitted anew.
+pub(super) const UNCLEAN: &str = "unclean-";
+
 /// What all such names begin with.
-const ASIDES: [&str; 3] = [ASIDE, "lost-", replacement::ASIDE];
+const ASIDES: [&str; 3] = [ASIDE, "lost-", UNCLEAN];
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
