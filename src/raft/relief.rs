@@ -42,6 +42,15 @@ const HAND_OVER: Duration = Duration::from_secs(10);
 /// Most that is kept for a snapshot on a full disk. A larger one has to find its room.
 const BALLAST_MOST_BYTES: u64 = 256 << 20;
 
+/// Segments whose space is kept so that a follower on a full disk can go on: those filled from one snapshot to the next.
+const SEGMENTS: u64 = 4;
+
+/// Most that is kept for them.
+const SEGMENTS_MOST_BYTES: u64 = 64 << 20;
+
+/// A log of no more segments than this is not made shorter before it lacks one.
+const TRIMMED_SEGMENTS: u64 = 2;
+
 /// A snapshot takes this beside what the store accounts for.
 const SNAPSHOT_EXTRA_BYTES: u64 = 64 << 10;
 
@@ -49,13 +58,18 @@ impl Maintenance {
     /// Makes room when the log finds none, and keeps some for that.
     pub(super) async fn relieve(&self) {
         let mut ticks = ticks(LOOKING);
-        let (mut retry_at, mut fit_at, mut hand_over_at) = (Instant::now(), Instant::now(), Instant::now());
+        let now = Instant::now();
+        let (mut retry_at, mut fit_at, mut hand_over_at, mut trim_at) = (now, now, now, now);
         while !self.stopped_at(&mut ticks).await {
             match self.wal.lack() {
                 // Files are no space: nothing on the disk helps.
                 Some(Lack::Files) => {}
                 Some(Lack::Space) if Instant::now() >= retry_at => {
-                    let has_segment = self.relieve_once().await;
+                    let may_trim = Instant::now() >= trim_at && self.wal.stats().segments > TRIMMED_SEGMENTS;
+                    if may_trim {
+                        trim_at = Instant::now() + RETRY;
+                    }
+                    let has_segment = self.relieve_once(may_trim).await;
                     retry_at = Instant::now() + if has_segment { AGAIN } else { RETRY };
                     if self.batcher.is_out_of_disk() && Instant::now() >= hand_over_at {
                         self.members.spare_full_disk().await;
@@ -74,9 +88,9 @@ impl Maintenance {
         }
     }
 
-    /// Makes room if the next segment is missing. Returns whether there is one now.
-    async fn relieve_once(&self) -> bool {
-        if self.wal.lacks_segment() {
+    /// Makes room if the next segment is missing, or the log is to be trimmed. Returns whether there is a next segment now.
+    async fn relieve_once(&self, trim: bool) -> bool {
+        if self.wal.lacks_segment() || trim {
             match self.make_room().await {
                 Ok(()) => {}
                 // Another snapshot is under way: it helps as well.
@@ -91,7 +105,8 @@ impl Maintenance {
         let is_short = self.wal.room() == Room::Reserve;
         if is_short && !self.batcher.is_out_of_disk() {
             tracing::warn!(
-                "the disk is full and nothing more of this node's can be freed: writes are refused until there is space"
+                "the disk is full: what this node could free of its own is not enough, so new writes are refused until there is \
+                 space"
             );
         }
         self.batcher.give_up(is_short);
@@ -120,15 +135,23 @@ impl Maintenance {
         self.purge_to(index).await
     }
 
-    /// Has the ballast fit the store: as much as a snapshot needs, and the marks of a start.
+    /// Has the ballast fit the store: at least as much as a snapshot needs, and the marks of a start. Where there is space also
+    /// what it takes to go on within what the node has: another snapshot, and some segments that are filled meanwhile.
     async fn fit_ballast(&self) {
         let snapshot = self.replica.store.read().bytes() + SNAPSHOT_EXTRA_BYTES;
-        let wanted = Ballast::MARKS_BYTES + (snapshot + snapshot / 4).min(BALLAST_MOST_BYTES);
-        let ballast = self.ballast.clone();
+        let snapshot = (snapshot + snapshot / 4).min(BALLAST_MOST_BYTES);
+        let least = Ballast::MARKS_BYTES + snapshot;
+        let segments = (SEGMENTS * self.wal.segment_bytes()).min(SEGMENTS_MOST_BYTES);
+        let (ballast, size) = (self.ballast.clone(), self.wal.disk_bytes());
+        let wanted = (least + snapshot + segments).min(size / 8).max(least);
         let fitted = tokio::task::spawn_blocking(move || {
             let kept = ballast.bytes()?;
             // A ballast that is a little too large is left as it is.
-            if wanted > kept || wanted < kept / 2 { ballast.keep(wanted) } else { Ok(()) }
+            match wanted > kept || wanted < kept / 2 {
+                true if kept < least => ballast.keep(wanted).or_else(|_| ballast.keep(least)),
+                true => ballast.keep(wanted),
+                false => Ok(()),
+            }
         });
         if let Ok(Err(error)) = fitted.await {
             tracing::debug!(%error, "no space is kept for a full disk");

@@ -268,6 +268,16 @@ impl Wal {
         self.handle.spares.room()
     }
 
+    /// The usual length of a segment.
+    pub fn segment_bytes(&self) -> u64 {
+        self.handle.shared.config.segment_bytes
+    }
+
+    /// The size of the disk that the log is on; 0 if that is not known.
+    pub fn disk_bytes(&self) -> u64 {
+        self.handle.disk.space(&self.handle.dir).map_or(0, |space| space.size_bytes)
+    }
+
     /// Whether the next segment cannot be made.
     pub fn lacks_segment(&self) -> bool {
         self.handle.spares.outlook().1

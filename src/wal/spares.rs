@@ -22,6 +22,9 @@ use super::values::Identity;
 /// The pause between two tries to make a segment there is no room for.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// How often an idle thread looks whether the disk was filled by somebody else.
+const LOOKING: Duration = Duration::from_secs(1);
+
 /// A lack of space is over once so many bytes are free: as many as may be under way to a follower. On a small disk, a
 /// third of it.
 const HEADROOM_BYTES: u64 = 64 << 20;
@@ -172,9 +175,23 @@ impl Spares {
                 if !self.has_recovered(&mut state) {
                     self.changed.wait_for(&mut state, RETRY);
                 }
-            } else {
-                self.changed.wait(&mut state);
+            } else if self.changed.wait_for(&mut state, LOOKING).timed_out() {
+                self.look(&mut state);
             }
+        }
+    }
+
+    /// Looks whether the segment after the next one could be made: a disk that somebody else filled is better known before this
+    /// log needs it.
+    fn look(&self, state: &mut MutexGuard<'_, State>) {
+        let Some(length) = state.ready.as_ref().map(|ready| u64::from(ready.head.length)) else { return };
+        let space = MutexGuard::unlocked(state, || self.disk.space(&self.dir));
+        let is_full = space.is_ok_and(|space| space.free_bytes < length.min(space.size_bytes / 16));
+        if is_full && state.lack.is_none() {
+            state.lack = Some(Lack::Space);
+            MutexGuard::unlocked(state, || {
+                tracing::warn!("the disk is full; the log goes on in what it has")
+            });
         }
     }
 
