@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kvorum::clock::{Clock, ManualClock};
-use kvorum::disk::{Disk, Faulty};
-use kvorum::model::{Answer, Command, Condition, Expiry, Key, Query, Settings, Timestamp, Transaction, Ttl};
+use kvorum::disk::{Disk, Fault, Faulty, Operation};
+use kvorum::model::{
+    Answer, Command, Condition, Expiry, Key, Query, Settings, SettingsChange, Timestamp, Transaction, Ttl,
+};
 use kvorum::raft::{Config, Consistency, Node, Options, PeerConfig, SnapshotConfig, WriteError, Yielding};
 use kvorum::wal;
 use kvorum::wal::Durability;
@@ -20,6 +22,8 @@ use tokio::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SEGMENT_BYTES: u64 = 64 << 10;
+const ENOSPC: i32 = 28;
+const EMFILE: i32 = 24;
 const START: Timestamp = Timestamp(1_700_000_000_000);
 
 fn options(disk: &Faulty, clock: Arc<dyn Clock>, durability: Durability) -> Options {
@@ -38,6 +42,10 @@ fn options(disk: &Faulty, clock: Arc<dyn Clock>, durability: Durability) -> Opti
         disk: Arc::new(disk.clone()),
         turns: Arc::new(Yielding),
     }
+}
+
+fn failing(operation: Operation, name: &str, errno: i32) -> Fault {
+    Fault { operation, name: name.to_owned(), skip: 0, times: u64::MAX, errno }
 }
 
 fn key(name: &str) -> Key {
@@ -81,13 +89,15 @@ async fn without_room_for_a_segment_the_reserve_is_kept() {
         set(&node, "brief", Expiry::After(ttl)).await.expect("there is room");
         let space = disk.space("/data".as_ref()).expect("the space");
         disk.set_capacity(Some(space.size_bytes - space.free_bytes + SEGMENT_BYTES + SEGMENT_BYTES / 2));
+        // No snapshot can be taken, so nothing can be freed.
+        disk.inject(failing(Operation::Create, "unfinished", ENOSPC));
         let mut written = 0;
         let refused = loop {
             match set(&node, &format!("k{written}"), Expiry::Never).await {
                 Ok(()) => written += 1,
                 Err(error) => break error,
             }
-            assert!(written < 1_000, "the disk never fills up");
+            assert!(written < 10_000, "the disk never fills up");
         };
         assert_eq!(refused, WriteError::OutOfDisk, "{durability:?}");
         let before = node.status();
@@ -102,6 +112,7 @@ async fn without_room_for_a_segment_the_reserve_is_kept() {
         assert!(!is_there(&node, "brief").await, "{durability:?}: expiry has the reserve");
         eventually("the sweep", || node.store_status().expirations == 1).await;
         assert!(node.status().last_log_index > status.last_log_index, "{durability:?}: through the log");
+        disk.clear_faults();
         disk.set_capacity(None);
         let deadline = soon();
         while set(&node, "again", Expiry::Never).await.is_err() {
@@ -116,6 +127,138 @@ async fn without_room_for_a_segment_the_reserve_is_kept() {
         assert!(!is_there(&node, "refused").await, "{durability:?}: what was refused was not applied");
         node.close().await.expect("a clean stop");
     }
+}
+
+/// Goal: where the disk is full of log that a snapshot makes unneeded, no write is refused: the log is made shorter in time. So it
+/// is however often the disk fills up, and what was written is there after a power cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_disk_is_compacted_before_a_write_is_refused() {
+    const CAPACITY: u64 = 16 * SEGMENT_BYTES;
+    let (disk, clock) = (Faulty::new(), Arc::new(ManualClock::new(START)));
+    disk.set_capacity(Some(CAPACITY));
+    let open = |disk: &Faulty| {
+        Node::open(Options { wal_keep_bytes: 1 << 30, ..options(disk, clock.clone(), Durability::Always) })
+    };
+    let node = open(&disk).await.expect("a new node");
+    for n in 0..5_000 {
+        let written = set(&node, &format!("k{}", n % 20), Expiry::Never).await;
+        assert_eq!(written, Ok(()), "write {n}");
+    }
+    let appended = node.status().wal.appended_bytes;
+    assert!(appended > 4 * CAPACITY, "{appended} bytes were written to a disk of {CAPACITY}");
+    let left = disk.after_power_cut(7);
+    node.close().await.expect("a clean stop");
+    let node = open(&left).await.expect("the node again");
+    for n in 0..20 {
+        assert!(is_there(&node, &format!("k{n}")).await, "k{n}");
+    }
+    node.close().await.expect("a clean stop");
+}
+
+/// Goal: files that cannot be opened are no full disk: writes that need one are refused with another reason, as not applied,
+/// and taken again when files can be opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lack_of_files_is_not_told_as_a_full_disk() {
+    let (disk, clock) = (Faulty::new(), Arc::new(ManualClock::new(START)));
+    let node = Node::open(options(&disk, clock, Durability::Always)).await.expect("a new node");
+    disk.inject(failing(Operation::Create, ".seg", EMFILE));
+    let mut written = 0;
+    let refused = loop {
+        match set(&node, &format!("k{written}"), Expiry::Never).await {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 1_000, "the log never needs a file");
+    };
+    assert_eq!(refused, WriteError::Unavailable);
+    assert!(!node.status().is_out_of_disk && node.status().ready);
+    disk.clear_faults();
+    let deadline = soon();
+    while set(&node, "again", Expiry::Never).await.is_err() {
+        assert!(Instant::now() < deadline, "files can be opened again");
+        tokio::task::yield_now().await;
+    }
+    node.close().await.expect("a clean stop");
+}
+
+/// Goal: a lowered limit is reached though nobody writes, and then nothing more is written to the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lowered_limit_is_reached_in_peace() {
+    let (disk, clock) = (Faulty::new(), Arc::new(ManualClock::new(START)));
+    let node = Node::open(options(&disk, clock, Durability::Always)).await.expect("a new node");
+    let many = (0..2_000).map(|n| Command::Set {
+        key: key(&format!("k{n}")),
+        value: vec![b'v'; 10].into(),
+        expiry: Expiry::Never,
+        condition: Condition::Always,
+    });
+    let transaction = Transaction { commands: many.collect(), ..Transaction::single(Command::Clear) };
+    node.write(transaction, soon()).await.expect("there is room");
+    let change = SettingsChange { max_keys: Some(10), ..SettingsChange::default() };
+    node.write(Transaction::single(Command::Configure(change)), soon()).await.expect("it is changed");
+    eventually("the lowered limit", || node.store_status().keys <= 10).await;
+    let before = node.status().last_log_index;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(node.status().last_log_index, before, "an idle store writes nothing");
+    node.close().await.expect("a clean stop");
+}
+
+/// Goal: the first snapshot has the whole log to fall back on: nothing is purged while it is the only one, and damaged as it is
+/// the node starts with everything. A second one lets the log go only up to the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_snapshot_falls_back_to_the_whole_log() {
+    let (disk, clock) = (Faulty::new(), Arc::new(ManualClock::new(START)));
+    let open = |disk: &Faulty| {
+        let snapshot = SnapshotConfig { every_entries: 100, ..SnapshotConfig::default() };
+        Node::open(Options { snapshot, ..options(disk, clock.clone(), Durability::Always) })
+    };
+    let node = open(&disk).await.expect("a new node");
+    let write = async |from: u64, count: u64| {
+        for n in from..from + count {
+            set(&node, &format!("k{n}"), Expiry::Never).await.expect("there is room");
+        }
+    };
+    write(0, 150).await;
+    eventually("the first snapshot", || node.status().snapshot_index > 0).await;
+    write(150, 20).await;
+    let first = node.status().snapshot_index;
+    assert_eq!(node.status().purged_index, 0, "one snapshot alone lets nothing go");
+    let left = disk.after_kill();
+    let damage = |disk: &Faulty, nth: usize| {
+        let folder = std::path::Path::new("/data/snapshots");
+        let mut names = disk.read_dir(folder).expect("a folder");
+        names.retain(|name| name.ends_with(".snap"));
+        let path = folder.join(&names[nth]);
+        let mut bytes = disk.content(&path).expect("a snapshot");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        disk.put(&path, &bytes);
+        path
+    };
+    damage(&left, 0);
+    let again = open(&left).await.expect("the log serves alone");
+    for n in 0..170 {
+        assert!(is_there(&again, &format!("k{n}")).await, "k{n}");
+    }
+    again.close().await.expect("a clean stop");
+    write(170, 150).await;
+    eventually("the second snapshot", || node.status().snapshot_index > first).await;
+    eventually("the purge", || node.status().purged_index > 0).await;
+    assert!(node.status().purged_index <= first, "the older snapshot has its log");
+    let left = disk.after_kill();
+    damage(&left, 1);
+    let again = open(&left).await.expect("the older snapshot and its log serve");
+    for n in 0..320 {
+        assert!(is_there(&again, &format!("k{n}")).await, "k{n}");
+    }
+    again.close().await.expect("a clean stop");
+    let left = disk.after_kill();
+    damage(&left, 0);
+    let newest = damage(&left, 1);
+    let refused = open(&left).await.err().expect("nothing stands in").to_string();
+    assert!(refused.contains(newest.to_str().expect("a path")), "{refused}");
+    assert!(refused.contains("joins as a new member"), "the way out is named: {refused}");
+    node.close().await.expect("a clean stop");
 }
 
 /// Clocks that stand still, and count how often the wall is looked at: twice a second by the node's own task.

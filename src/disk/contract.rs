@@ -142,6 +142,14 @@ pub(super) fn within(bytes: Vec<u8>, limit_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// ENFILE and EMFILE: the machine, or this process, may not open another file. `std` has no kind for them.
+const NO_DESCRIPTOR: [i32; 2] = [23, 24];
+
+/// Whether an error says that no more files can be opened.
+pub fn is_lack_of_files(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|errno| NO_DESCRIPTOR.contains(&errno))
+}
+
 /// Whether an error says that the disk (or the user's quota) is full.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

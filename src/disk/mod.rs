@@ -17,13 +17,15 @@
 //!
 //! It deliberately has no buffering, no paths of its own and no policy: those belong to its users.
 
+mod ballast;
 mod contract;
 mod faulty;
 mod real;
 mod replace;
 mod socket;
 
-pub use contract::{Disk, File, Lock, LockError, SECTOR, Space, is_full};
+pub use ballast::Ballast;
+pub use contract::{Disk, File, Lock, LockError, SECTOR, Space, is_full, is_lack_of_files};
 pub use faulty::{Fault, Faulty, Operation};
 pub use real::Real;
 pub use replace::{TEMPORARY, publish, replace};

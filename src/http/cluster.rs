@@ -67,8 +67,9 @@ struct Member {
     name: String,
     /// `leader`, `voter` or `learner`.
     role: String,
-    /// `ok`; `silent` if it has not answered for two seconds; `stuck` if it answers and takes no entries; `behind` if it lags by
-    /// more than 1,000 entries; `diverged` if its state is not that of the majority and it is out of service; `unknown`.
+    /// `ok`; `silent` if it has not answered for two seconds; `full` if its disk is full, so that it takes no more writes; `stuck` if
+    /// it answers and takes no entries; `behind` if it lags by more than 1,000 entries; `diverged` if its state is not that of the
+    /// majority and it is out of service; `unknown`.
     state: String,
     /// Why it is `silent` or `stuck`.
     reason: Option<String>,
@@ -124,6 +125,7 @@ fn shown(member: MemberStatus, leader: Option<u64>, last: u64) -> Member {
         _ if member.has_diverged => "diverged",
         (None, _) => "unknown",
         (Some(silent), _) if silent >= SILENT_MS => "silent",
+        _ if member.is_out_of_disk => "full",
         _ if member.trouble.is_some() => "stuck",
         (_, None) => "unknown",
         (_, Some(lag)) if lag > BEHIND_ENTRIES => "behind",

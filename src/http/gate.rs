@@ -51,6 +51,11 @@ impl Gate {
         self.kv.get().ok_or(Error::Unavailable(self.closed))
     }
 
+    /// Whether the disk takes writes: `ok` or `full`. A full one is no reason to be unready, for reads are served.
+    pub(super) fn disk(&self) -> &'static str {
+        if self.kv().is_ok_and(|kv| kv.is_out_of_disk()) { "full" } else { "ok" }
+    }
+
     /// Why the node should not get requests, if so.
     pub fn unready(&self) -> Option<Error> {
         match self.kv() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use poem::http::{HeaderValue, Method, header};
 use poem::{Endpoint, Request, Response, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::admission::Admission;
 use super::coding::JSON;
@@ -22,11 +22,14 @@ impl Ops {
         Ops { gate, admission: Admission::of_probes() }
     }
 
-    fn answer(&self, request: &Request) -> Result<&'static str, Refusal> {
+    fn answer(&self, request: &Request) -> Result<Value, Refusal> {
         self.admission.check(request)?;
         let status = match request.uri().path() {
-            "/healthz" => "ok",
-            "/readyz" => self.gate.unready().map_or(Ok("ready"), Err)?,
+            "/healthz" => json!({ "status": "ok" }),
+            "/readyz" => match self.gate.unready() {
+                None => json!({ "status": "ready", "disk": self.gate.disk() }),
+                Some(reason) => return Err(reason.into()),
+            },
             _ => return Err(Refusal::NoSuchPath("this listener knows /healthz and /readyz")),
         };
         match *request.method() {
@@ -43,7 +46,7 @@ impl Endpoint for Ops {
         Ok(match self.answer(&request) {
             Ok(status) => Response::builder()
                 .header(header::CONTENT_TYPE, HeaderValue::from_static(JSON))
-                .body(json!({ "status": status }).to_string()),
+                .body(status.to_string()),
             Err(refusal) => refusal.response(false),
         })
     }

@@ -10,12 +10,13 @@
 //! was stamped: in another one raft refuses it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use openraft::errors::ClientWriteError;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::WriteError;
 use super::cluster_time::ClusterTime;
@@ -26,7 +27,7 @@ use super::replica::Replica;
 use super::touches::Touches;
 use super::types::{self, TypeConfig, committed_leader};
 use crate::model::{Command, LogEntry, Query, Transaction, codec};
-use crate::wal::{Room, Wal};
+use crate::wal::{Admission, Grant, Lack, Urgency, Wal, append_bytes};
 
 /// Touches taken along in one entry: apply does a bounded amount of work.
 const ENTRY_TOUCHES: usize = 1_024;
@@ -36,6 +37,12 @@ const BUDGET_BYTES: usize = 64 << 20;
 
 /// What a transaction costs of the budget beside its keys and values.
 const TRANSACTION_OVERHEAD: usize = 256;
+
+/// How often those who wait for room on a disk look again.
+const ROOM_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long an entry that is packed already waits for room on the disk.
+const ENTRY_PATIENCE: Duration = Duration::from_secs(2);
 
 type Raft = openraft::Raft<TypeConfig, Machine>;
 
@@ -50,6 +57,19 @@ pub(super) struct Batcher {
     flight: Flight,
     touches: Arc<Touches>,
     wal: Wal,
+    /// Nothing more can be freed on a disk that is full.
+    gave_up: AtomicBool,
+    /// Of the members that answer, too few for a quorum have room.
+    quorum_is_full: AtomicBool,
+}
+
+/// Whether the disks take what is proposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disks {
+    Open,
+    /// This node's is full, and room is being made.
+    MakeRoom,
+    Closed(WriteError),
 }
 
 #[derive(Default)]
@@ -99,6 +119,46 @@ impl Batcher {
             budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
             touches,
             wal,
+            gave_up: AtomicBool::new(false),
+            quorum_is_full: AtomicBool::new(false),
+        }
+    }
+
+    /// Nothing more can be freed on this node's disk, or that is not so any more.
+    pub(super) fn give_up(&self, gave_up: bool) {
+        self.gave_up.store(gave_up, Ordering::Release);
+    }
+
+    /// Whether the disk of this node is full, and stays so until somebody else makes room.
+    pub(super) fn is_out_of_disk(&self) -> bool {
+        self.gave_up.load(Ordering::Acquire) && self.wal.lack() == Some(Lack::Space)
+    }
+
+    /// Whether too few of the members that answer this leader have room on their disks.
+    pub(super) fn note_quorum(&self, is_full: bool) {
+        self.quorum_is_full.store(is_full, Ordering::Release);
+    }
+
+    /// What is left of a full disk is for what the cluster needs to go on, so writes are refused before they are proposed: by a
+    /// leader whose disk is full, and by one that would find no quorum to store them. While room is being made they wait.
+    fn disks(&self) -> Disks {
+        match self.wal.lack() {
+            Some(Lack::Files) => Disks::Closed(WriteError::Unavailable),
+            Some(Lack::Space) if self.gave_up.load(Ordering::Acquire) => Disks::Closed(WriteError::OutOfDisk),
+            Some(Lack::Space) => Disks::MakeRoom,
+            None if self.quorum_is_full.load(Ordering::Acquire) => Disks::Closed(WriteError::OutOfDisk),
+            None => Disks::Open,
+        }
+    }
+
+    async fn wait_for_room(&self, deadline: Instant) -> Result<(), WriteError> {
+        loop {
+            match self.disks() {
+                Disks::Open => return Ok(()),
+                Disks::Closed(error) => return Err(error),
+                Disks::MakeRoom if Instant::now() >= deadline => return Err(WriteError::OutOfDisk),
+                Disks::MakeRoom => sleep(ROOM_INTERVAL).await,
+            }
         }
     }
 
@@ -112,9 +172,7 @@ impl Batcher {
         if transaction.validate().is_err() {
             return Err(WriteError::TooLarge);
         }
-        if self.wal.room() == Room::Reserve {
-            return Err(WriteError::OutOfDisk);
-        }
+        self.wait_for_room(deadline).await?;
         let bytes = transaction.size();
         let budget = self.admit(bytes, deadline).await?;
         let (sender, mut receiver) = oneshot::channel();
@@ -223,18 +281,28 @@ impl Batcher {
         while let Some(parcel) = self.next().await {
             let Parcel { mut transactions, mut callers, tick, term, place } = parcel;
             let mut touches = Vec::new();
-            if self.wal.room() == Room::Ample {
-                touches = self.touches.take(ENTRY_TOUCHES);
-            } else {
-                // What is left of the log is for votes, membership and expiry.
-                transactions.clear();
-                refuse(&mut callers, WriteError::OutOfDisk);
-                if !tick {
-                    continue;
+            match self.disks() {
+                Disks::Open => touches = self.touches.take(ENTRY_TOUCHES),
+                Disks::MakeRoom => {}
+                Disks::Closed(error) => {
+                    transactions.clear();
+                    refuse(&mut callers, error);
+                    if !tick {
+                        continue;
+                    }
                 }
             }
+            let urgency = if transactions.is_empty() { Urgency::Needed } else { Urgency::Ordinary };
             let entry = LogEntry { level: replica.level(), at: time.now(), touches, transactions };
-            let proposal = Proposal::waited_for(codec::encode(&entry), Batch { callers, _place: place });
+            let bytes = codec::encode(&entry);
+            let grant = match self.room(bytes.len(), urgency).await {
+                Ok(grant) => grant,
+                Err(error) => {
+                    refuse(&mut callers, error);
+                    continue;
+                }
+            };
+            let proposal = Proposal::waited_for(bytes, Batch { callers, _place: place, _grant: grant });
             let refused = proposal.clone();
             let reply = types::Reply::new(move |result: openraft::raft::ClientWriteResult<TypeConfig>| {
                 if let (Err(error), Some(batch)) = (result, refused.take_batch()) {
@@ -244,6 +312,28 @@ impl Batcher {
             let write = raft.write(proposal).with_leader(committed_leader(term)).responder(reply);
             if write.await.is_err() {
                 return;
+            }
+        }
+    }
+
+    /// Room in this node's log for an entry.
+    async fn room(&self, payload_bytes: usize, urgency: Urgency) -> Result<Grant, WriteError> {
+        let deadline = Instant::now() + ENTRY_PATIENCE;
+        loop {
+            match self.wal.admit(append_bytes(1, payload_bytes), urgency) {
+                Admission::Granted(grant) => return Ok(grant),
+                Admission::Later => sleep(ROOM_INTERVAL / 5).await,
+                Admission::Refused => {
+                    if urgency == Urgency::Needed || Instant::now() >= deadline {
+                        return Err(WriteError::OutOfDisk);
+                    }
+                    match self.disks() {
+                        Disks::Closed(error) => return Err(error),
+                        // Too large for what the disk has left.
+                        Disks::Open => return Err(WriteError::OutOfDisk),
+                        Disks::MakeRoom => sleep(ROOM_INTERVAL).await,
+                    }
+                }
             }
         }
     }
@@ -261,6 +351,11 @@ impl Batcher {
                     return Some(parcel);
                 }
             }
+            if self.disks() == Disks::MakeRoom {
+                // Nobody tells when there is room.
+                sleep(ROOM_INTERVAL).await;
+                continue;
+            }
             changed.await;
         }
     }
@@ -268,12 +363,14 @@ impl Batcher {
     /// The transactions of the next entry, if there is something to propose and an entry may go.
     fn pack(&self, queue: &mut Queue) -> Option<Parcel> {
         let term = queue.phase.term()?;
-        if queue.packing.is_empty() && !queue.tick {
+        // While room is being made transactions stay in the queue, where they can be withdrawn.
+        let must_wait = self.disks() == Disks::MakeRoom;
+        if (queue.packing.is_empty() || must_wait) && !queue.tick {
             return None;
         }
         let place = self.flight.enter(queue.packing.is_full())?;
         let tick = std::mem::take(&mut queue.tick);
-        let waiting = queue.packing.take().into_iter();
+        let waiting = if must_wait { Vec::new() } else { queue.packing.take() }.into_iter();
         let (transactions, callers) = waiting.map(|waiting| (waiting.transaction, waiting.caller)).unzip();
         Some(Parcel { transactions, callers, tick, term, place })
     }

@@ -81,6 +81,12 @@ impl Default for PeerConfig {
 }
 
 impl PeerConfig {
+    /// Whether it knows somebody who could admit it to a cluster.
+    pub(super) fn has_others(&self) -> bool {
+        let own = self.advertise.clone().or(self.listen.map(|address| address.to_string()));
+        self.listen.is_some() && self.seeds.iter().any(|seed| Some(seed) != own.as_ref())
+    }
+
     /// Says which setting is wrong, and why.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
         for (at, seed) in self.seeds.iter().enumerate() {

@@ -162,9 +162,10 @@ pub enum OpenError {
     /// Power was lost in a durability mode that does not survive it.
     #[error(
         "the machine restarted without a clean shutdown while wal.durability was \"interval\": the last {0} ms of \
-         acknowledged writes before it may be missing. {1} is untouched. To go on with what is there, remove {2}"
+         acknowledged writes before it may be missing. {1} is untouched. No other members are known that could admit this node \
+         anew (cluster.seeds names none): `kvorum recover` makes a new cluster of what is there"
     )]
-    UncleanBoot(u64, PathBuf, PathBuf),
+    UncleanBoot(u64, PathBuf),
     /// No space left to start with.
     #[error("no space left on the disk of {0}")]
     NoSpace(PathBuf),

@@ -58,6 +58,8 @@ pub(super) struct Lobby {
     name: PeerName,
     incarnation: u128,
     directory: Directory,
+    /// It may help to create a cluster. A node that is to be admitted anew may not: there is one.
+    may_promise: bool,
     cluster: OnceLock<u128>,
     /// A member of a cluster that has invited this node.
     invited_by: parking_lot::Mutex<Option<String>>,
@@ -72,11 +74,16 @@ pub(super) struct Formed {
 
 impl Lobby {
     /// `seeds` in any order; their order does not count.
-    pub(super) fn new(mut name: PeerName, incarnation: u128, directory: Directory) -> Arc<Lobby> {
+    pub(super) fn new(
+        mut name: PeerName,
+        incarnation: u128,
+        directory: Directory,
+        may_promise: bool,
+    ) -> Arc<Lobby> {
         name.seeds.sort();
         name.seeds.dedup();
         let (cluster, invited_by, turn) = (OnceLock::new(), Default::default(), Default::default());
-        Arc::new(Lobby { name, incarnation, directory, cluster, invited_by, turn })
+        Arc::new(Lobby { name, incarnation, directory, may_promise, cluster, invited_by, turn })
     }
 
     /// From now on this node is a member of that cluster.
@@ -117,6 +124,9 @@ impl Lobby {
         let _turn = self.turn.lock();
         if self.cluster.get().is_some() {
             return answer(false, "it is a member of a cluster already");
+        }
+        if !self.may_promise {
+            return answer(false, "it waits to be admitted again to the cluster that it was in");
         }
         if asked.seeds != self.name.seeds {
             return answer(false, "it has another list of seeds");
@@ -171,12 +181,7 @@ impl Formation {
             let level = self.level(name.max_level)?;
             return self.create(&BTreeMap::new(), level).await;
         }
-        let links: BTreeMap<&String, Link> = name
-            .seeds
-            .iter()
-            .filter(|seed| **seed != name.advertise)
-            .filter_map(|seed| Some((seed, self.link(seed)?)))
-            .collect();
+        let links = self.links();
         let (mut report, mut reported) = (Instant::now(), String::new());
         loop {
             let met = self.meet(&links).await;
@@ -190,6 +195,43 @@ impl Formation {
             }
             sleep(ROUND).await;
         }
+    }
+
+    /// Has the members admit this node anew, in place of `old`, which may have lost what it acknowledged. Takes as long as it
+    /// takes a quorum of them.
+    pub(super) async fn replace(&self, old: wal::Identity) -> Formed {
+        let links = self.links();
+        let mut report = Instant::now();
+        loop {
+            let mut missing = "a member that answers".to_owned();
+            for seed in self.meet(&links).await.into_values() {
+                if seed.met.cluster.map(u128::from) != Some(old.cluster) {
+                    continue;
+                }
+                match self.join(&seed.link).await {
+                    Ok(identity) => return Formed { identity },
+                    Err(reason) => missing = format!("admission by a quorum of the others: {reason}"),
+                }
+            }
+            if report <= Instant::now() {
+                tracing::warn!(
+                    old = old.node,
+                    waiting = missing,
+                    "the machine restarted without a clean shutdown while wal.durability was \"interval\": this node may have \
+                     lost what it acknowledged, and waits to be admitted as a new member; its directory is untouched. If no \
+                     quorum of the others is left, stop this node and use `kvorum recover`"
+                );
+                report = Instant::now() + REPORT;
+            }
+            sleep(ROUND).await;
+        }
+    }
+
+    /// Ways to all seeds but this node.
+    fn links(&self) -> BTreeMap<&String, Link> {
+        let name = &self.lobby.name;
+        let others = name.seeds.iter().filter(|seed| **seed != name.advertise);
+        others.filter_map(|seed| Some((seed, self.link(seed)?))).collect()
     }
 
     fn link(&self, address: &str) -> Option<Link> {

@@ -12,6 +12,8 @@
 //! data/running.json    {format, boot_id, durability}          there from start to clean shutdown
 //! data/time.json       {format, cluster, at_ms, sum}          where cluster time was last seen; drawn in `time_note`
 //! data/snapshots/
+//! data/again.json          as join.json, of a node that waits to be admitted anew: its log may have lost what it acknowledged
+//! data/reserve         space that is kept for a full disk; what it holds does not matter
 //! data/admin.sock      a socket for the machine's administrator; holds nothing, and outlives a node that was killed
 //! ```
 //!
@@ -29,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use super::OpenError;
 use super::types::Member;
-use crate::disk::{self, Disk};
+use crate::disk::{self, Ballast, Disk};
 use crate::model::Level;
 use crate::wal::{self, Durability};
 
@@ -38,7 +40,7 @@ pub const ADMIN_SOCKET: &str = "admin.sock";
 
 /// The format of all marks.
 pub(super) const FORMAT: u32 = 1;
-const JOIN: &str = "join.json";
+pub(super) const JOIN: &str = "join.json";
 pub(super) const NODE: &str = "node.json";
 const RUNNING: &str = "running.json";
 const RESTORE: &str = "restore.json";
@@ -57,10 +59,10 @@ const KERNEL_BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct JoinFile {
+pub(super) struct JoinFile {
     format: u32,
     nonce: String,
-    incarnation: String,
+    pub(super) incarnation: String,
     promise: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     given: Option<GivenFile>,
@@ -107,6 +109,15 @@ struct RunningFile {
 #[derive(Serialize, Deserialize)]
 struct Format {
     format: u32,
+}
+
+impl JoinFile {
+    /// The beginning of a node that nobody knows yet.
+    pub(super) fn new() -> JoinFile {
+        let [nonce, incarnation, promise] = [(); 3].map(|()| hex(random_id()));
+        let (given, founders, level) = (None, Vec::new(), None);
+        JoinFile { format: FORMAT, nonce, incarnation, promise, given, founders, level }
+    }
 }
 
 /// The promise to let none but one seed create a cluster.
@@ -253,16 +264,7 @@ impl Directory {
             return Ok(join);
         }
         self.clear_blank_log()?;
-        let [nonce, incarnation, promise] = [(); 3].map(|()| hex(random_id()));
-        let join = JoinFile {
-            format: FORMAT,
-            nonce,
-            incarnation,
-            promise,
-            given: None,
-            founders: Vec::new(),
-            level: None,
-        };
+        let join = JoinFile::new();
         self.write(JOIN, &join)?;
         Ok(join)
     }
@@ -356,7 +358,7 @@ impl Directory {
                 if mark.durability == Durability::Interval.name() && !self.is_this_boot(&mark.boot_id) =>
             {
                 let interval_ms = u64::try_from(config.interval.as_millis()).unwrap_or(u64::MAX);
-                Err(OpenError::UncleanBoot(interval_ms, self.root.clone(), self.root.join(RUNNING)))
+                Err(OpenError::UncleanBoot(interval_ms, self.root.clone()))
             }
             _ => Ok(()),
         }
@@ -426,17 +428,24 @@ impl Directory {
     pub(super) fn write(&self, name: &str, value: &impl Serialize) -> Result<(), OpenError> {
         let mut bytes = serde_json::to_vec_pretty(value).expect("plain fields always serialise");
         bytes.push(b'\n');
-        disk::replace(self.disk.as_ref(), &self.root, name, &bytes)
+        let write = || disk::replace(self.disk.as_ref(), &self.root, name, &bytes);
+        self.ballast()
+            .helping(MAX_MARK_BYTES, write)
             .map_err(|error| OpenError::io(self.root.join(name), error))
     }
 
-    fn id(&self, name: &str, digits: &str) -> Result<u128, OpenError> {
+    pub(super) fn id(&self, name: &str, digits: &str) -> Result<u128, OpenError> {
         let valid = digits.len() == 32;
         valid.then(|| u128::from_str_radix(digits, 16).ok()).flatten().ok_or_else(|| OpenError::Damaged {
             file: self.root.join(name),
             offset: 0,
             what: "an id is not 32 hexadecimal digits".into(),
         })
+    }
+
+    /// Space that is kept for a full disk.
+    pub(super) fn ballast(&self) -> Ballast {
+        Ballast::new(Arc::clone(&self.disk), &self.root)
     }
 
     pub(super) fn foreign(&self, what: &str) -> OpenError {

@@ -134,6 +134,10 @@ pub(super) fn spawn_tasks(
     let node = Arc::clone(maintenance);
     tasks.spawn("raft-expiry", async move { node.expire().await });
     let node = Arc::clone(maintenance);
+    tasks.spawn("raft-relief", async move { node.relieve().await });
+    let node = Arc::clone(maintenance);
+    tasks.spawn("raft-disks", async move { node.watch_disks().await });
+    let node = Arc::clone(maintenance);
     tasks.spawn("raft-seconds", async move { node.every_second().await });
     let node = Arc::clone(maintenance);
     tasks.spawn("raft-snapshots", async move { node.keep_snapshots().await });

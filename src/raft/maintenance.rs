@@ -26,6 +26,7 @@ use super::touches::{SAMPLE, Touches};
 use super::types::{GROUP, TypeConfig};
 use super::{AdminError, Compaction, Taken};
 use crate::clock::Stopwatch;
+use crate::disk::Ballast;
 use crate::shutdown::Tasks;
 use crate::wal::{Room, Wal};
 
@@ -69,12 +70,14 @@ pub(super) struct Maintenance {
     pub(super) tls: Option<Arc<Tls>>,
     /// When a leader was last known, if one was since the start.
     pub(super) leader_seen: parking_lot::Mutex<Option<Instant>>,
+    /// Space that is kept for a full disk.
+    pub(super) ballast: Ballast,
 }
 
 /// Where the log stood when a snapshot was last taken.
 #[derive(Debug)]
 pub(super) struct LastSnapshot {
-    index: AtomicU64,
+    pub(super) index: AtomicU64,
     appended_bytes: AtomicU64,
     carried_bytes: AtomicU64,
     taken: parking_lot::Mutex<Stopwatch>,
@@ -111,7 +114,7 @@ impl Maintenance {
     }
 
     /// Waits for the next tick; whether the node stops instead.
-    async fn stopped_at(&self, ticks: &mut Interval) -> bool {
+    pub(super) async fn stopped_at(&self, ticks: &mut Interval) -> bool {
         tokio::select! {
             () = self.tasks.stopped() => true,
             _ = ticks.tick() => false,
@@ -122,8 +125,9 @@ impl Maintenance {
         if self.batcher.term().is_none() {
             return false;
         }
-        let due = self.replica.store.read().next_deadline();
-        due.is_some_and(|due| due <= self.time.now())
+        let store = self.replica.store.read();
+        // A lowered limit is reached in steps, one with each entry: empty ones if nobody writes.
+        store.has_more_to_evict() || store.next_deadline().is_some_and(|due| due <= self.time.now())
     }
 
     /// Once a second: steers time and gathers touches.
@@ -246,12 +250,16 @@ impl Maintenance {
             || age_s >= self.config.every_s
     }
 
+    /// The older snapshot always has its log. While there is only one, it has nothing else to fall back on than the whole log,
+    /// so nothing is purged.
     async fn snapshot_and_purge(&self) -> Result<(), AdminError> {
         let index = self.take_snapshot().await?;
-        let oldest = self.snapshots.oldest_index();
-        let oldest = oldest.map_err(|error| AdminError::Failed(error.to_string()))?.unwrap_or(0);
+        let older = self.snapshots.older_index();
+        let Some(older) = older.map_err(|error| AdminError::Failed(error.to_string()))? else {
+            return Ok(());
+        };
         let keep_from = self.wal.index_behind(GROUP, self.keep_bytes).unwrap_or(0);
-        self.purge(oldest.min(keep_from).min(index)).await
+        self.purge(older.min(keep_from).min(index)).await
     }
 
     /// Takes a snapshot now, rolls and purges the log to it.
@@ -267,7 +275,7 @@ impl Maintenance {
             Ok(Err(error)) => return Err(AdminError::Failed(error.to_string())),
             Err(_) => return Err(AdminError::Unavailable),
         }
-        let index = self.take_snapshot().await?;
+        let index = self.take_snapshot_in_need().await?;
         self.purge(index).await?;
         self.purged_to(index).await?;
         Ok(Compaction {
@@ -277,6 +285,26 @@ impl Maintenance {
             snapshot_bytes: self.snapshots.current().map_or(0, |snapshot| snapshot.snapshot.bytes),
             duration: stopwatch.elapsed(),
         })
+    }
+
+    /// As [`Maintenance::take_snapshot`]; on a full disk with the space that was kept for it, and then with that of the older
+    /// snapshot: the newest one is whole.
+    pub(super) async fn take_snapshot_in_need(&self) -> Result<u64, AdminError> {
+        let taken = self.take_snapshot().await;
+        let Err(AdminError::OutOfDisk) = taken else { return taken };
+        let snapshots = self.snapshots.clone();
+        let given = tokio::task::spawn_blocking(move || snapshots.use_ballast());
+        if let Ok(Err(error)) = given.await {
+            tracing::warn!(%error, "the space that is kept for a full disk cannot be used");
+        }
+        let taken = self.take_snapshot().await;
+        let Err(AdminError::OutOfDisk) = taken else { return taken };
+        let snapshots = self.snapshots.clone();
+        let dropped = tokio::task::spawn_blocking(move || snapshots.drop_older());
+        if let Ok(Err(error)) = dropped.await {
+            tracing::warn!(%error, "the older snapshot cannot be removed");
+        }
+        self.take_snapshot().await
     }
 
     /// Takes a snapshot for the policy and has openraft adopt it. Returns its index.
@@ -356,14 +384,14 @@ impl Maintenance {
         Ok(())
     }
 
-    async fn purge(&self, upto: u64) -> Result<(), AdminError> {
+    pub(super) async fn purge(&self, upto: u64) -> Result<(), AdminError> {
         if self.purged.borrow().is_some_and(|purged| upto <= purged) {
             return Ok(());
         }
         self.raft.trigger().purge_log(upto).await.map_err(|_| AdminError::Unavailable)
     }
 
-    async fn purged_to(&self, index: u64) -> Result<(), AdminError> {
+    pub(super) async fn purged_to(&self, index: u64) -> Result<(), AdminError> {
         let mut purged = self.purged.clone();
         let wait = self.raft.wait(None);
         let reached = purged.wait_for(|at| at.is_none_or(|at| at >= index));
@@ -381,7 +409,7 @@ impl Maintenance {
 }
 
 /// Ticks that do not pile up while one is being worked on.
-fn ticks(every: Duration) -> Interval {
+pub(super) fn ticks(every: Duration) -> Interval {
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks

@@ -348,6 +348,7 @@ impl Node {
                 && !self.0.replica.diverged.load(Ordering::Relaxed)
                 && !self.0.closing.load(Ordering::Relaxed)
                 && self.0.health.failure().is_none(),
+            is_out_of_disk: self.0.batcher.is_out_of_disk(),
             wal: self.0.wal.stats(),
         }
     }

@@ -41,6 +41,7 @@ use super::touches::Touches;
 use super::transport::Transport;
 use super::types::TypeConfig;
 use super::{OpenError, config};
+use crate::disk::Ballast;
 use crate::model::Level;
 use crate::shutdown::Tasks;
 use crate::wal::Wal;
@@ -80,7 +81,10 @@ impl Node {
         transport: Option<Arc<dyn Transport>>,
     ) -> Result<Node, OpenError> {
         let options = Arc::new(options);
-        let claimed = blocking(&options, claim).await?;
+        let mut claimed = blocking(&options, claim).await?;
+        if let Some(doubted) = claimed.doubted.take_if(|_| !options.peer.has_others()) {
+            return Err(doubted.error);
+        }
         let meeting = meet(&options, &claimed, transport).await?;
         let tasks = meeting.tasks.clone();
         let opened = enter(&options, claimed, meeting).await;
@@ -100,7 +104,16 @@ async fn enter(options: &Arc<Options>, claimed: Claimed, meeting: Meeting) -> Re
             let Meeting { lobby, secret, boot, transport, .. } = &meeting;
             let (lobby, secret, transport) = (Arc::clone(lobby), Arc::clone(secret), transport.clone());
             let beginning = beginning(options);
-            Formation { lobby, secret, boot: *boot, transport, beginning }.run().await?.identity
+            let formation = Formation { lobby, secret, boot: *boot, transport, beginning };
+            match &claimed.doubted {
+                None => formation.run().await?.identity,
+                Some(doubted) => {
+                    let formed = formation.replace(doubted.identity).await;
+                    let directory = claimed.directory.clone();
+                    blocking(options, move |_| directory.replace()).await?;
+                    formed.identity
+                }
+            }
         }
     };
     let recovered = blocking(options, move |options| recover(options, claimed, identity)).await?;
@@ -152,6 +165,7 @@ async fn meet(
     let advertise = config.advertise.clone().or(own).unwrap_or_default();
     let incarnation = match &claimed.known {
         Some(identity) => identity.incarnation,
+        None if claimed.doubted.is_some() => claimed.directory.begin_again()?,
         None => claimed.directory.begin()?.incarnation,
     };
     let name = PeerName {
@@ -160,7 +174,8 @@ async fn meet(
         learner: config.learner,
         max_level: options.max_level,
     };
-    let lobby = Lobby::new(name, incarnation, claimed.directory.clone());
+    let may_promise = claimed.doubted.is_none();
+    let lobby = Lobby::new(name, incarnation, claimed.directory.clone(), may_promise);
     if let Some(identity) = claimed.known {
         lobby.entered(identity.cluster);
     }
@@ -336,6 +351,7 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
         snapshots: snapshots.clone(),
         wal: wal.clone(),
         quiet_until,
+        refuses_entries: Arc::default(),
         closing: Arc::clone(&closing),
     });
     let carried_bytes = wal.stats().bytes.saturating_sub(options.wal_keep_bytes);
@@ -359,6 +375,7 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
         forwarder: Arc::new(Forwarder::new(level)),
         tls,
         leader_seen: parking_lot::Mutex::default(),
+        ballast: Ballast::new(Arc::clone(&options.disk), &options.data_dir),
     };
     Assembled { maintenance: Arc::new(maintenance), barrier, closing, quiet_until }
 }

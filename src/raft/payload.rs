@@ -40,6 +40,11 @@ pub(super) fn to_record(entry: &Entry) -> wal::Entry {
     wal::Entry { id: to_wal(&entry.log_id), payload }
 }
 
+/// Whether this is the payload of an entry that raft itself needs: blank, or a membership.
+pub(super) fn is_of_raft(payload: &[u8]) -> bool {
+    matches!(payload.first(), Some(&BLANK | &MEMBERSHIP))
+}
+
 /// Openraft's form of a record.
 pub(super) fn from_record(record: wal::Entry) -> io::Result<Entry> {
     let payload = match record.payload.first() {

@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::WriteError;
 use super::packing::Place;
 use crate::model::{Answer, FailedCheck, Outcome, Query, Timestamp};
+use crate::wal::Grant;
 
 /// What a caller gets for a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(super) struct Batch {
     pub(super) callers: Vec<Caller>,
     /// Its place among the entries under way.
     pub(super) _place: Place,
+    /// Its room in the log.
+    pub(super) _grant: Grant,
 }
 
 impl Batch {

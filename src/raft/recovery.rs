@@ -20,6 +20,15 @@ pub(super) struct Claimed {
     pub(super) directory: Directory,
     pub(super) lock: Lock,
     pub(super) known: Option<wal::Identity>,
+    /// The node may have lost what it acknowledged, and takes no part under this identity any more.
+    pub(super) doubted: Option<Doubted>,
+}
+
+/// A node that waits to be admitted anew.
+pub(super) struct Doubted {
+    pub(super) identity: wal::Identity,
+    /// What is said where nobody can admit it.
+    pub(super) error: OpenError,
 }
 
 /// What was found on disk.
@@ -35,6 +44,7 @@ pub(super) struct Recovered {
 pub(super) fn claim(options: &Options) -> Result<Claimed, OpenError> {
     let directory = Directory::new(Arc::clone(&options.disk), &options.data_dir);
     let lock = directory.lock()?;
+    directory.finish_replacement()?;
     directory.check_retired()?;
     // What an earlier try to begin with a backup has left is begun anew, once it is known again that this node is to.
     let again = options.restore_from.is_some()
@@ -42,14 +52,22 @@ pub(super) fn claim(options: &Options) -> Result<Claimed, OpenError> {
         && !directory.has_node()?
         && !directory.is_being_recovered()?;
     let known = if again { None } else { directory.known()? };
-    directory.check_last_stop(&options.wal)?;
+    if let Err(error) = directory.check_last_stop(&options.wal) {
+        return match (known, &error) {
+            (Some(identity), OpenError::UncleanBoot(..)) => {
+                let doubted = Some(Doubted { identity, error });
+                Ok(Claimed { directory, lock, known: None, doubted })
+            }
+            _ => Err(error),
+        };
+    }
     if known.is_some() && options.restore_from.is_some() {
         tracing::info!("not restored: cluster.restore_from is for a new cluster, and a node is here already");
     }
     if known.is_none() && !again && !directory.log_is_blank()? {
         return Err(directory.foreign("the log has content but there is no node.json: restore it"));
     }
-    Ok(Claimed { directory, lock, known })
+    Ok(Claimed { directory, lock, known, doubted: None })
 }
 
 pub(super) fn recover(
@@ -58,22 +76,22 @@ pub(super) fn recover(
     identity: wal::Identity,
 ) -> Result<Recovered, OpenError> {
     let (disk, config) = (Arc::clone(&options.disk), options.wal);
-    let Claimed { directory, lock, known } = claimed;
+    let Claimed { directory, lock, known, .. } = claimed;
     if known.is_none() && !directory.has_node()? {
         directory.abandon_restore()?;
     }
     let folder = Folder::open(Arc::clone(&disk), &directory.snapshots()).map_err(OpenError::from)?;
-    let mut loaded = folder.load_newest(identity.cluster).map_err(OpenError::from)?;
     let survey = Survey::of(disk.as_ref(), &directory.wal(), &identity).map_err(OpenError::from)?;
     let log = survey.state(GROUP);
-    let damaged = loaded.as_mut().map(|loaded| std::mem::take(&mut loaded.damaged)).unwrap_or_default();
+    let (loaded, damaged) = usable(&folder, identity.cluster, &log)?;
+    let stand_in = if loaded.is_some() { "an older one" } else { "the log" };
     for error in &damaged {
-        tracing::error!(%error, "a snapshot is damaged; an older one stands in");
+        tracing::error!(%error, "a snapshot is damaged; {stand_in} stands in");
     }
     let snapshot = loaded.as_ref().map(|loaded| loaded.meta.last_log);
     if let Some(what) = gap(&log, snapshot) {
         // With a damaged snapshot in between it is that file which must be named.
-        return Err(damaged.into_iter().next().map_or_else(|| directory.foreign(&what), OpenError::from));
+        return Err(damaged.into_iter().next().map_or_else(|| directory.foreign(&what), unusable));
     }
     let recovery = recovery(loaded)?;
     let (level, max_level) = (recovery.store.level(), options.max_level);
@@ -90,8 +108,15 @@ pub(super) fn recover(
         return Err(directory.foreign("the log ends before the newest snapshot: a part of it is missing"));
     }
     // From here on the directory is written to.
-    let wal =
-        Wal::open_surveyed(disk, &directory.wal(), identity, config, survey).map_err(OpenError::from)?;
+    let open = |survey| Wal::open_surveyed(Arc::clone(&disk), &directory.wal(), identity, config, survey);
+    let wal = match open(survey) {
+        // A full disk: what was kept for it is used now.
+        Err(wal::Error::NoSpace { .. }) if directory.ballast().give(u64::MAX).unwrap_or(false) => {
+            Survey::of(disk.as_ref(), &directory.wal(), &identity).and_then(open)
+        }
+        opened => opened,
+    }
+    .map_err(OpenError::from)?;
     if known.is_none() {
         directory.finish(&identity)?;
     }
@@ -100,13 +125,51 @@ pub(super) fn recover(
     Ok(Recovered { directory, lock, identity, wal, folder, recovery })
 }
 
+/// The newest snapshot that is whole, and those that are damaged. Where all are, the log serves alone if it has everything
+/// from its first entry to behind the last snapshot.
+fn usable(
+    folder: &Folder,
+    cluster: u128,
+    log: &wal::GroupState,
+) -> Result<(Option<Loaded>, Vec<snapshot::Error>), OpenError> {
+    match folder.load_newest(cluster) {
+        Ok(None) => Ok((None, Vec::new())),
+        Ok(Some(mut loaded)) => {
+            let damaged = std::mem::take(&mut loaded.damaged);
+            Ok((Some(loaded), damaged))
+        }
+        Err(snapshot::Error::NoneValid(damaged)) => {
+            let newest = folder.list().map_err(OpenError::from)?.first().map(|found| found.last_log);
+            if log.purged.is_none() && log.last >= newest {
+                return Ok((None, damaged));
+            }
+            Err(unusable(snapshot::Error::NoneValid(damaged)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Refuses a snapshot that nothing stands in for, with the way out.
+fn unusable(error: snapshot::Error) -> OpenError {
+    match OpenError::from(error) {
+        OpenError::Damaged { file, offset, what } => {
+            let what = format!(
+                "{what}. Nothing stands in for it. Move the data directory away: in a cluster the node then joins as a new \
+                 member; a lone node is restored from a backup"
+            );
+            OpenError::Damaged { file, offset, what }
+        }
+        error => error,
+    }
+}
+
 /// What is missing between the newest usable snapshot and the log, if anything.
 fn gap(log: &wal::GroupState, snapshot: Option<wal::LogId>) -> Option<String> {
     let purged = log.purged.filter(|purged| snapshot.map(|id| id.index) < Some(purged.index))?;
     let end = snapshot.map_or("nowhere".to_owned(), |id| format!("at entry {}", id.index));
     Some(format!(
-        "the log begins after entry {} and the newest usable snapshot ends {end}: what is between is lost. Restore the \
-         directory from a backup",
+        "the log begins after entry {} and the newest usable snapshot ends {end}: what is between is lost. Move the data \
+         directory away: in a cluster the node then joins as a new member; a lone node is restored from a backup",
         purged.index
     ))
 }

@@ -7,18 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{ADMIN_SOCKET, Directory, FORMAT, NODE, hex};
 use super::{OpenError, Retired};
+use crate::disk::Ballast;
 use crate::wal;
 
 const RETIRED: &str = "retired.json";
 
 /// What stays where it is when a node is set aside.
-const STAYING: [&str; 3] = ["lock", "history", ADMIN_SOCKET];
+pub(super) const STAYING: [&str; 4] = ["lock", "history", ADMIN_SOCKET, Ballast::NAME];
 
 /// What the name of the directory begins with into which it is moved.
 const ASIDE: &str = "retired-";
 
+/// The same for a node that may have lost what it acknowledged, and was admitted anew.
+pub(super) const UNCLEAN: &str = "unclean-";
+
 /// What all such names begin with.
-const ASIDES: [&str; 2] = [ASIDE, "lost-"];
+const ASIDES: [&str; 3] = [ASIDE, "lost-", UNCLEAN];
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

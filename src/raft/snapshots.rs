@@ -94,9 +94,14 @@ impl Snapshots {
         self.0.current.lock().as_ref().and_then(|snapshot| snapshot.meta.last_log_id).map(|id| id.index)
     }
 
-    /// Index of the last entry in the oldest snapshot that is kept: the log behind it must stay.
-    pub(super) fn oldest_index(&self) -> Result<Option<u64>, snapshot::Error> {
-        Ok(self.0.folder.list()?.last().map(|found| found.last_log.index))
+    /// Index of the last entry in the older snapshot that is kept, if there are two: the log behind it must stay.
+    pub(super) fn older_index(&self) -> Result<Option<u64>, snapshot::Error> {
+        Ok(self.0.folder.list()?.iter().skip(1).last().map(|found| found.last_log.index))
+    }
+
+    /// Removes all but the newest snapshot that is whole. Blocks.
+    pub(super) fn drop_older(&self) -> Result<(), snapshot::Error> {
+        self.0.folder.retain(1).map(drop)
     }
 
     /// Looks at the snapshots that the start did not need, beside everything else: a damaged one is better known while
@@ -251,7 +256,22 @@ impl Snapshots {
 
     /// Makes room for a snapshot of that length, which a member is about to send. Blocks.
     pub(super) fn receive(&self, bytes: u64) -> Result<Receiving, snapshot::Error> {
-        self.0.folder.receive(bytes)
+        match self.0.folder.receive(bytes) {
+            // It makes this node's own unneeded: first the space that is kept for one, then that of the older one.
+            Err(snapshot::Error::NoSpace { .. }) => {
+                self.0.folder.use_ballast()?;
+                self.0.folder.receive(bytes).or_else(|_| {
+                    self.drop_older()?;
+                    self.0.folder.receive(bytes)
+                })
+            }
+            received => received,
+        }
+    }
+
+    /// Has the space that is kept for a snapshot be used for one. Blocks.
+    pub(super) fn use_ballast(&self) -> Result<(), snapshot::Error> {
+        self.0.folder.use_ballast()
     }
 
     /// All of it has arrived: verifies it and gives it its name. Blocks.

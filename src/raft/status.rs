@@ -38,6 +38,8 @@ pub struct Status {
     pub clock_offset_ms: i64,
     /// Whether it serves requests.
     pub ready: bool,
+    /// Whether its disk is full and nothing more can be freed there.
+    pub is_out_of_disk: bool,
     /// Its log on disk.
     pub wal: wal::Stats,
 }

@@ -64,6 +64,8 @@ pub struct MemberStatus {
     pub has_diverged: bool,
     /// Why the leader cannot reach it, or why it takes no entries.
     pub trouble: Option<String>,
+    /// Its disk is full.
+    pub is_out_of_disk: bool,
 }
 
 impl Members {
@@ -104,6 +106,10 @@ impl Members {
                     || self.leader.roster.rolled_back(id).is_some()
                     || is_own && self.replica.diverged.load(Ordering::Relaxed),
                 trouble: troubles.remove(&id).filter(|_| leads && !is_own),
+                out_of_disk: match is_own {
+                    true => self.leader.batcher.is_out_of_disk(),
+                    false => report.as_ref().is_some_and(|report| report.out_of_disk),
+                },
             }
         });
         let members = members.collect();
@@ -149,6 +155,7 @@ impl Members {
             asks_to_stop: self.stopping.asks.load(Ordering::Relaxed),
             may_stop: self.stopping.may.load(Ordering::Relaxed),
             fsync_p99_us: self.syncs.p99_us(),
+            out_of_disk: self.leader.batcher.is_out_of_disk(),
         }
     }
 
@@ -278,6 +285,7 @@ impl From<Surveyee> for MemberStatus {
             agreed_index: member.compared,
             has_diverged: member.diverged,
             trouble: member.trouble,
+            is_out_of_disk: member.out_of_disk,
         }
     }
 }

@@ -274,6 +274,11 @@ impl Kv {
         self.node.status().ready
     }
 
+    /// Whether the node's disk is full, so that it stores no more writes.
+    pub fn is_out_of_disk(&self) -> bool {
+        self.node.status().is_out_of_disk
+    }
+
     /// The longest value that a front-end needs to read before it may refuse it.
     pub fn max_value_bytes(&self) -> u64 {
         self.node.store_status().max_value_bytes.min(MAX_VALUE_BYTES)

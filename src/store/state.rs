@@ -12,7 +12,7 @@ use super::level::{LIMIT_STEPS, SWEEP_STEPS};
 use super::limits::{Limits, Need};
 use super::record::Stamp;
 use super::warm::WINDOW;
-use crate::model::{Level, Reason, Settings, Slot, Timestamp, Touch, Version};
+use crate::model::{Eviction, Level, Reason, Settings, Slot, Timestamp, Touch, Version};
 
 /// The replicated state machine. Deterministic: equal entries in equal order make equal stores.
 ///
@@ -245,6 +245,17 @@ impl Store {
             let Some(address) = self.first_expired() else { break };
             self.release(address, Reason::Expired, effects);
         }
+    }
+
+    /// Whether another entry, even an empty one, would evict something on the way to a lowered limit.
+    pub fn has_more_to_evict(&self) -> bool {
+        let is_over = Need::over(self.keyspace.totals, Limits::targets(&self.settings)).is_some();
+        is_over
+            && match self.settings.eviction {
+                Eviction::NoEviction => false,
+                Eviction::Lru => self.keyspace.totals.keys > 0,
+                Eviction::VolatileLru | Eviction::VolatileTtl => self.keyspace.deadlines.first().is_some(),
+            }
     }
 
     /// A lowered limit is reached in bounded steps, because one long apply would stop heartbeats.

@@ -6,9 +6,6 @@ use std::sync::Arc;
 
 use crate::disk;
 
-/// ENFILE and EMFILE: the machine, or this process, may not open another file. `std` has no kind for them.
-const NO_DESCRIPTOR: [i32; 2] = [23, 24];
-
 /// An error of the log. Cheap to clone: one failure answers many callers.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -99,9 +96,14 @@ impl Error {
     pub(super) fn is_shortage(&self) -> bool {
         match self {
             Error::NoSpace { .. } => true,
-            Error::Io { source, .. } => {
-                source.raw_os_error().is_some_and(|errno| NO_DESCRIPTOR.contains(&errno))
-            }
+            error => error.is_lack_of_files(),
+        }
+    }
+
+    /// Whether it failed because no more files can be opened: that says nothing of the disk.
+    pub fn is_lack_of_files(&self) -> bool {
+        match self {
+            Error::Io { source, .. } => disk::is_lack_of_files(source),
             _ => false,
         }
     }

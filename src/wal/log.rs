@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::disk::Disk;
 
+use super::admission::{self, Admission, Urgency};
 use super::closed::Closed;
 use super::config::Config;
 use super::contents::Contents;
@@ -21,7 +22,7 @@ use super::error::Error;
 use super::read::Reading;
 use super::recover::recover;
 use super::shared::{Callback, Inner, Listed, Op, Shared, Work};
-use super::spares::{Room, Spares};
+use super::spares::{Lack, Room, Spares};
 use super::stats::Stats;
 use super::survey::Survey;
 use super::tail::Tail;
@@ -265,6 +266,34 @@ impl Wal {
     /// Whether the next segment is ready, or the disk has no room for it.
     pub fn room(&self) -> Room {
         self.handle.spares.room()
+    }
+
+    /// The usual length of a segment.
+    pub fn segment_bytes(&self) -> u64 {
+        self.handle.shared.config.segment_bytes
+    }
+
+    /// The size of the disk that the log is on; 0 if that is not known.
+    pub fn disk_bytes(&self) -> u64 {
+        self.handle.disk.space(&self.handle.dir).map_or(0, |space| space.size_bytes)
+    }
+
+    /// Whether the next segment cannot be made.
+    pub fn lacks_segment(&self) -> bool {
+        self.handle.spares.outlook().1
+    }
+
+    /// What the log is short of, while [`Wal::room`] is [`Room::Reserve`].
+    pub fn lack(&self) -> Option<Lack> {
+        self.handle.spares.lack()
+    }
+
+    /// Asks whether an append of so many bytes ([`append_bytes`](super::append_bytes)) will find room. Whoever may refuse an
+    /// append asks before he hands it over: what finds none holds up votes too.
+    pub fn admit(&self, bytes: u64, urgency: Urgency) -> Admission {
+        let Handle { disk, dir, shared, spares, .. } = &*self.handle;
+        let is_free = |bytes| disk.space(dir).is_ok_and(|space| space.free_bytes >= bytes);
+        admission::admit(shared, spares, bytes, urgency, is_free)
     }
 
     /// The failure that stopped the log, if any.

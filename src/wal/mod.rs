@@ -27,15 +27,18 @@
 //!   syncing again would report success for data that is gone (Rebello et al., "Can Applications Recover from
 //!   fsync Failures?", 2020).
 //! * **A full disk does not poison**, nor does a lack of file descriptors. The next segment is made
-//!   beforehand; if there is no room for it, [`Wal::room`] says so while the present one goes on.
+//!   beforehand; if there is no room for it, [`Wal::room`] says so while the present one goes on. What is admitted
+//!   ([`Wal::admit`]) never exceeds what is left, so votes always find room.
 //! * **A prefix of segments can be dropped.** Each segment opens with the state of every group. A segment is
 //!   removed only after a later synced record covers all in it.
 //!
-//! What it does not do: it does not bound its queue (raft bounds what is unacknowledged), does not compress
+//! What it does not do: it does not bound its queue (raft bounds what is unacknowledged, and [`Wal::admit`] what a full disk
+//! takes), does not compress
 //! or encrypt, and does not decide what to purge.
 //!
 //! The bytes are drawn in `head`, `record`, `layout` and `closed`; the recovery law in `survey`, `scan` and `recover`.
 
+mod admission;
 mod closed;
 mod config;
 mod contents;
@@ -62,12 +65,13 @@ mod values;
 mod window;
 mod writer;
 
+pub use admission::{Admission, Grant, Urgency, append_bytes};
 pub use config::{Config, Durability};
 pub use error::Error;
 pub use inspect::{Finding, Kind, Line, SegmentReport, inspect, is_blank, is_of_log, verify};
 pub use log::Wal;
 pub use shared::Callback;
-pub use spares::Room;
+pub use spares::{Lack, Room};
 pub use stats::{BATCH_BOUNDS, FSYNC_BOUNDS_US, Histogram, Span, Stats};
 pub use survey::Survey;
 pub use values::{Entry, GroupState, Identity, LogId, Vote};

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -57,6 +58,8 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) inner: Mutex<Inner>,
     pub(super) work: Condvar,
+    /// What was admitted and is not on disk yet, in bytes.
+    pub(super) admitted_bytes: Arc<AtomicU64>,
 }
 
 /// What the lock guards.
@@ -121,7 +124,7 @@ impl Shared {
             truncations: 0,
             torn_ends: u64::from(torn),
         };
-        Shared { config, inner: Mutex::new(inner), work: Condvar::new() }
+        Shared { config, inner: Mutex::new(inner), work: Condvar::new(), admitted_bytes: Arc::default() }
     }
 
     /// Takes all that is queued, waiting for it at most `patience`.

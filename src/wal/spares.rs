@@ -3,7 +3,8 @@
 //!
 //! When there is no space for the next segment, or no file descriptor, the log lives on in the one it has:
 //! [`Room::Reserve`] tells the caller to stop sending what can be refused, and the thread tries again. Any
-//! other failure poisons the log.
+//! other failure poisons the log. A lack of space is over only once there is space for more than the next segment:
+//! else one segment that became free would bring back all who write, for as long as it lasts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,13 @@ use super::values::Identity;
 /// The pause between two tries to make a segment there is no room for.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// How often an idle thread looks whether the disk was filled by somebody else.
+const LOOKING: Duration = Duration::from_secs(1);
+
+/// A lack of space is over once so many bytes are free: as many as may be under way to a follower. On a small disk, a
+/// third of it.
+const HEADROOM_BYTES: u64 = 64 << 20;
+
 /// Whether the log has the next segment ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Room {
@@ -30,6 +38,15 @@ pub enum Room {
     /// No: the disk is full, or no more files can be opened. What remains in the present segment is for votes,
     /// membership and expiry.
     Reserve,
+}
+
+/// What a log is short of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// Space on its disk.
+    Space,
+    /// File descriptors: the process, or the machine, may not open another file.
+    Files,
 }
 
 /// Makes and removes segment files in the background.
@@ -48,6 +65,8 @@ struct State {
     ready: Option<Arc<Segment>>,
     /// Why the last try found no room; `None` if it did.
     shortage: Option<Error>,
+    /// What there is too little of, until there is enough of it again.
+    lack: Option<Lack>,
     failed: Option<Error>,
     removals: Vec<u32>,
     /// Nobody waits for space any more.
@@ -108,7 +127,17 @@ impl Spares {
     }
 
     pub(super) fn room(&self) -> Room {
-        if self.state.lock().shortage.is_some() { Room::Reserve } else { Room::Ample }
+        if self.lack().is_some() { Room::Reserve } else { Room::Ample }
+    }
+
+    pub(super) fn lack(&self) -> Option<Lack> {
+        self.state.lock().lack
+    }
+
+    /// The length of the next segment if it is ready, and whether it cannot be made.
+    pub(super) fn outlook(&self) -> (Option<u32>, bool) {
+        let state = self.state.lock();
+        (state.ready.as_ref().map(|ready| ready.head.length), state.shortage.is_some())
     }
 
     /// Lets these segments be removed. They must not be needed any more.
@@ -142,9 +171,27 @@ impl Spares {
                 return;
             } else if let (Some(plan), None) = (state.wanted, &state.failed) {
                 self.make(&mut state, plan, &fail);
-            } else {
-                self.changed.wait(&mut state);
+            } else if state.lack.is_some() && state.failed.is_none() {
+                if !self.has_recovered(&mut state) {
+                    self.changed.wait_for(&mut state, RETRY);
+                }
+            } else if self.changed.wait_for(&mut state, LOOKING).timed_out() {
+                self.look(&mut state);
             }
+        }
+    }
+
+    /// Looks whether the segment after the next one could be made: a disk that somebody else filled is better known before this
+    /// log needs it.
+    fn look(&self, state: &mut MutexGuard<'_, State>) {
+        let Some(length) = state.ready.as_ref().map(|ready| u64::from(ready.head.length)) else { return };
+        let space = MutexGuard::unlocked(state, || self.disk.space(&self.dir));
+        let is_full = space.is_ok_and(|space| space.free_bytes < length.min(space.size_bytes / 16));
+        if is_full && state.lack.is_none() {
+            state.lack = Some(Lack::Space);
+            MutexGuard::unlocked(state, || {
+                tracing::warn!("the disk is full; the log goes on in what it has")
+            });
         }
     }
 
@@ -156,14 +203,13 @@ impl Spares {
             Ok(segment) if state.wanted == Some(plan) => {
                 state.ready = Some(Arc::new(segment));
                 state.wanted = None;
-                if state.shortage.take().is_some() {
-                    let told = || tracing::info!("there is room for the next segment again");
-                    MutexGuard::unlocked(state, told);
-                }
+                state.shortage = None;
             }
             Ok(_) => {}
             Err(error) if error.is_shortage() => {
-                let began = state.shortage.replace(error.clone()).is_none();
+                let lack = if error.is_lack_of_files() { Lack::Files } else { Lack::Space };
+                state.shortage = Some(error.clone());
+                let began = state.lack.replace(lack).is_none();
                 self.changed.notify_all();
                 if began {
                     let told = || tracing::warn!(%error, "no room for the next segment; this one goes on");
@@ -177,6 +223,22 @@ impl Spares {
             }
         }
         self.changed.notify_all();
+    }
+
+    /// Looks whether the log is short no more, now that it has its next segment. `true` also if there is something else to do.
+    fn has_recovered(&self, state: &mut MutexGuard<'_, State>) -> bool {
+        let lacks_space = state.lack == Some(Lack::Space);
+        let space = || self.disk.space(&self.dir);
+        let has_room = !lacks_space
+            || MutexGuard::unlocked(state, space)
+                .is_ok_and(|space| space.free_bytes >= HEADROOM_BYTES.min(space.size_bytes / 3));
+        // Another segment may have been asked for meanwhile.
+        if has_room && state.shortage.is_none() && state.wanted.is_none() {
+            state.lack = None;
+            let told = || tracing::info!("there is room for the next segment again");
+            MutexGuard::unlocked(state, told);
+        }
+        state.lack.is_none() || state.wanted.is_some() || !state.removals.is_empty() || state.ending
     }
 
     /// Removes files. One that cannot be removed is harmless and goes at the next start.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::harness::{Cluster, cluster, id, leader_of, members, removed, serves, settled};
-use crate::node::eventually;
+use crate::node::{Node, eventually};
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a directory");
@@ -126,6 +126,80 @@ fn a_founder_that_is_removed_right_away_hears_of_it() {
         Err(ended) => ended,
     };
     assert_eq!(ended.status, Some(80), "{}", ended.said);
+}
+
+/// Goal: a node that may have lost what it acknowledged (the machine restarted while syncs came at intervals) is not heard under
+/// its old id again: by itself it is admitted as a new member by a quorum of the others, and takes the old one's place. What it
+/// had is untouched, set aside.
+#[test]
+fn a_node_that_may_have_lost_what_it_acknowledged_is_admitted_anew() {
+    let places = Cluster::of(3, 3).with("cluster.replace_after_s", "3").with("wal.durability", "interval");
+    let mut nodes = places.start_all();
+    let lost = (leader_of(&nodes) + 1) % 3;
+    let old = id(&nodes[lost]);
+    serves(&nodes, "before");
+    nodes.remove(lost).kill();
+    let path = places.path(lost);
+    restarted_machine(&path);
+    let log = fs::read(path.join("wal/0000000000000001.seg")).expect("its log");
+    let back = places.start(lost);
+    let new = id(&back);
+    assert_ne!(new, old, "it has another id");
+    nodes.push(back);
+    eventually("it takes the place", || {
+        let ids: Vec<u64> = members(&nodes[0]).into_iter().map(|(id, _, _)| id).collect();
+        (ids.contains(&new) && !ids.contains(&old)).then_some(())
+    });
+    settled(&nodes[0], 3, 3);
+    serves(&nodes, "after");
+    assert_eq!(nodes[2].get("/v1/kv/before-0").status, 200);
+    let aside = fs::read_dir(&path).expect("a directory").flatten().map(|entry| entry.path());
+    let mut aside = aside
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("unclean-")));
+    let aside = aside.next().expect("what it had");
+    assert!(fs::read(aside.join("wal/0000000000000001.seg")).expect("its log") == log, "it is untouched");
+}
+
+/// Goal: where no quorum of others can admit it, such a node leaves its directory as it is and names the way out: it waits while
+/// it knows of others, and ends where it is alone.
+#[test]
+fn a_node_that_nobody_can_admit_anew_says_so() {
+    let places = Cluster::of(3, 3).with("wal.durability", "interval");
+    let mut nodes = places.start_all();
+    serves(&nodes, "before");
+    nodes.drain(..).for_each(Node::kill);
+    for n in 0..2 {
+        restarted_machine(&places.path(n));
+    }
+    for n in 0..2 {
+        let log = places.directory_of(&format!("log-{n}"));
+        let mut command = places.command(n);
+        command.stderr(fs::File::create(&log).expect("a file"));
+        let mut child = command.spawn().expect("the program runs");
+        eventually("it names the way out", || {
+            fs::read_to_string(&log).expect("a file").contains("kvorum recover").then_some(())
+        });
+        child.kill().expect("it waits");
+        child.wait().expect("it ends");
+        assert!(places.path(n).join("node.json").exists(), "its directory is as it was");
+    }
+    let lone = places.directory_of("lone");
+    let settings = [("wal.durability", "interval")];
+    Node::start_with(&lone, &settings).kill();
+    restarted_machine(&lone);
+    let command = std::process::Command::new(crate::node::PROGRAM);
+    let ended = Node::try_start(command, &lone, &settings).err().expect("it does not start");
+    assert_eq!(ended.status, Some(79), "{}", ended.said);
+    assert!(ended.said.contains("kvorum recover"), "{}", ended.said);
+}
+
+/// As if the machine had been started anew since the node last ran in this directory.
+fn restarted_machine(path: &Path) {
+    let mark = path.join("running.json");
+    let text = fs::read_to_string(&mark).expect("the mark of a node that was killed");
+    let mut mark_of: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    mark_of["boot_id"] = "another".into();
+    fs::write(&mark, mark_of.to_string()).expect("it can be written");
 }
 
 /// A node that has left sets aside what it had and joins as a new member.

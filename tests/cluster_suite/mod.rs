@@ -3,6 +3,7 @@
 mod authority;
 mod failover;
 mod formation;
+mod full_disk;
 mod harness;
 mod identity;
 mod installation;

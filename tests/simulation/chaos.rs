@@ -42,8 +42,9 @@ impl Chaos {
                 30..36 => self.lose(),
                 36..42 => self.break_connections(),
                 42..64 => self.crash().await,
-                64..70 => self.slow_disk(),
-                70..75 => self.slow_apply(),
+                64..68 => self.slow_disk(),
+                68..71 => self.full_disk().await,
+                71..75 => self.slow_apply(),
                 75..80 => self.turn_clock(),
                 80..84 => self.snapshot(),
                 84..89 => self.hand_over(),
@@ -218,6 +219,27 @@ impl Chaos {
             sleep(length).await;
             host.processor.set_rest(0);
         });
+    }
+
+    /// Somebody takes all the space on a host's disk, for a while; then some process dies, often the leader. Whoever starts on the
+    /// full disk must start; and once there is space again the cluster must go on as ever.
+    async fn full_disk(&mut self) {
+        let host = Arc::clone(&self.hosts[self.random.index(FOUNDERS)]);
+        if host.node().is_none() {
+            return;
+        }
+        let length = self.random.millis(300, 5_000);
+        self.history.note(format!("the disk of host {} is full for {length:?}", host.number));
+        host.fill_disk();
+        tokio::spawn(async move {
+            sleep(length).await;
+            host.free_disk();
+        });
+        let pause = self.random.millis(0, 2_000);
+        sleep(pause).await;
+        if self.random.percent(60) {
+            self.crash().await;
+        }
     }
 
     fn turn_clock(&mut self) {

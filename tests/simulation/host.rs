@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kvorum::disk::Faulty;
+use kvorum::disk::{Disk, Faulty};
 use kvorum::model::{Level, Settings};
 use kvorum::raft::{Config, Failure, Node, OpenError, Options, PeerConfig, Retired, SnapshotConfig, Turns};
 use kvorum::wal;
@@ -252,6 +252,23 @@ impl Host {
 
     pub(crate) fn set_latency(&self, most_us: u64) {
         self.latency_us.store(most_us, Ordering::SeqCst);
+    }
+
+    /// Somebody else takes all the space that is left on the disk.
+    pub(crate) fn fill_disk(&self) {
+        if let Some(life) = self.life.lock().as_ref() {
+            let space = life.disk.space(Path::new(DATA)).expect("the faulty disk knows");
+            life.disk.faulty.set_capacity(Some(space.size_bytes - space.free_bytes));
+        }
+    }
+
+    /// There is space again, whatever process runs by now.
+    pub(crate) fn free_disk(&self) {
+        self.history.note(format!("the disk of host {} has space again", self.number));
+        if let Some(life) = self.life.lock().as_ref() {
+            life.disk.faulty.set_capacity(None);
+        }
+        self.image.lock().set_capacity(None);
     }
 
     /// The directory of the log.

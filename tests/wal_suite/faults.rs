@@ -2,10 +2,13 @@
 //! it has; and each mode answers when it promised to.
 
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use kvorum::disk::{Disk, Fault, Faulty, Operation};
-use kvorum::wal::{Config, Durability, Error, Kind, Line, Room, Vote, inspect};
+use kvorum::wal::{
+    Admission, Config, Durability, Error, Kind, Lack, Line, Room, Urgency, Vote, append_bytes, inspect,
+};
 
 use crate::support::{Model, dir, entry, eventually, id, open, tiny, wait, wait_for_spare};
 
@@ -96,6 +99,62 @@ fn no_space_for_the_spare_is_a_reserve_and_no_poison() {
     assert_eq!(wal.state(0).vote, Some(vote));
 }
 
+/// Goal: what is admitted never exceeds what is left, so a vote is written at once however many appends were taken before it,
+/// and the reserve serves what the cluster needs after ordinary appends are refused. Also where the log was opened on a full
+/// disk with a next segment that is ready, and where appends are large.
+#[test]
+fn what_is_admitted_never_exceeds_what_is_left() {
+    for (payload, restarted) in [(10, false), (300, false), (300, true), (2_000, true)] {
+        let disk = Faulty::new();
+        let wal = open(&disk, tiny()).unwrap();
+        wait_for_spare(&disk, 2);
+        disk.set_capacity(Some(1));
+        let (wal, disk) = match restarted {
+            false => (wal, disk),
+            true => {
+                drop(wal);
+                let left = disk.after_kill();
+                left.set_capacity(Some(1));
+                (open(&left, tiny()).unwrap(), left)
+            }
+        };
+        let (tell, told) = mpsc::channel();
+        let (mut index, mut waits) = (0, 0);
+        let mut append = |urgency, payload: usize| {
+            let bytes = append_bytes(1, payload);
+            let grant = loop {
+                match wal.admit(bytes, urgency) {
+                    Admission::Granted(grant) => break grant,
+                    Admission::Refused => return false,
+                    Admission::Later => thread::sleep(Duration::from_millis(1)),
+                }
+                waits += 1;
+                assert!(waits < 10_000, "{payload} {restarted}: it is never known whether there is room");
+            };
+            let tell = tell.clone();
+            let done = Box::new(move |result: Result<(), Error>| {
+                drop(grant);
+                tell.send(result).unwrap();
+            });
+            wal.append(0, vec![entry(index, &vec![7; payload])], done);
+            index += 1;
+            true
+        };
+        while append(Urgency::Ordinary, payload) {}
+        assert!(append(Urgency::Needed, 1), "{payload} {restarted}: the reserve");
+        while append(Urgency::Needed, 1) {}
+        let taken = index;
+        let vote = Vote { term: 9, node: 1, committed: false };
+        let (voted, vote_told) = mpsc::channel();
+        wal.save_vote(0, vote, Box::new(move |result| voted.send(result).unwrap()));
+        vote_told.recv_timeout(Duration::from_secs(10)).expect("the vote waits for nothing").unwrap();
+        (0..taken).for_each(|_| told.recv_timeout(Duration::from_secs(10)).unwrap().unwrap());
+        assert!(taken > 0 && wal.poisoned().is_none());
+        disk.set_capacity(None);
+        eventually("room again", || matches!(wal.admit(200, Urgency::Ordinary), Admission::Granted(_)));
+    }
+}
+
 /// A roll can be refused, so it must not stand in the way of a vote that fits.
 #[test]
 fn a_roll_on_a_full_disk_is_refused_in_its_turn_and_holds_nothing_up() {
@@ -168,6 +227,7 @@ fn no_descriptor_for_the_spare_is_a_reserve_and_no_poison() {
             disk.inject(fault(operation, name, errno));
             wait(|done| wal.roll(done)).unwrap();
             eventually("the reserve", || wal.room() == Room::Reserve);
+            assert_eq!(wal.lack(), Some(Lack::Files), "{operation:?} {errno}: the disk is not full");
             wait(|done| wal.append(0, vec![entry(1, b"y")], done)).unwrap();
             let refused = wait(|done| wal.roll(done));
             assert!(matches!(refused, Err(Error::Io { .. })), "{operation:?} {errno}: {refused:?}");

@@ -12,8 +12,18 @@ use crate::http::operations::{Failure, GetHealth, GetReadiness};
 #[derive(Debug, Object)]
 #[oai(rename = "Health")]
 struct Health {
-    /// `ok` or `ready`.
+    /// `ok`.
     status: String,
+}
+
+/// What a probe of readiness is told.
+#[derive(Debug, Object)]
+#[oai(rename = "Readiness")]
+struct Readiness {
+    /// `ready`.
+    status: String,
+    /// `ok`, or `full`: then reads are served, and writes are refused with `out-of-disk` where this node is needed for them.
+    disk: String,
 }
 
 /// Probes.
@@ -41,9 +51,12 @@ impl Probes {
     /// curl -i http://127.0.0.1:8080/readyz
     /// ```
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness", tag = "Group::Probes")]
-    async fn get_readiness(&self) -> Result<Json<Health>, Failure<GetReadiness>> {
+    async fn get_readiness(&self) -> Result<Json<Readiness>, Failure<GetReadiness>> {
         match self.0.gate.unready() {
-            None => Ok(Json(Health { status: "ready".to_owned() })),
+            None => {
+                let disk = self.0.gate.disk().to_owned();
+                Ok(Json(Readiness { status: "ready".to_owned(), disk }))
+            }
             Some(reason) => Err(reason.into()),
         }
     }

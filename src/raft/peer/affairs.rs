@@ -228,6 +228,9 @@ pub(crate) struct Surveyee {
     /// Why it cannot be reached, or takes no entries.
     #[prost(string, optional, tag = "11")]
     pub(crate) trouble: Option<String>,
+    /// Its disk is full.
+    #[prost(bool, tag = "12")]
+    pub(crate) out_of_disk: bool,
 }
 
 /// The leader says that the receiver is not what the others take it for.

@@ -28,11 +28,12 @@ use crate::raft::barrier::Barrier;
 use crate::raft::formation::Lobby;
 use crate::raft::machine::Machine;
 use crate::raft::members::Members;
+use crate::raft::payload;
 use crate::raft::snapshots::Snapshots;
 use crate::raft::standing;
 use crate::raft::touches::Touches;
 use crate::raft::types::TypeConfig;
-use crate::wal::{Room, Wal};
+use crate::wal::{Admission, Grant, Urgency, Wal, append_bytes};
 
 /// Bytes of entries that were taken and are not on disk yet.
 const UNFLUSHED_BYTES: u32 = 64 << 20;
@@ -45,6 +46,12 @@ const QUESTIONS: usize = 1_024;
 
 /// Frames that travel together at most, if they are there at once.
 const FRAMES: usize = 512;
+
+/// How long an append waits before it asks again whether the log has room for it.
+const ROOM_INTERVAL: Duration = Duration::from_millis(2);
+
+/// An entry without transactions is no longer than this. Longer ones are not looked into.
+const EMPTY_ENTRY_BYTES: usize = 16 << 10;
 
 /// Where peers' messages go.
 pub(crate) struct Desk {
@@ -62,6 +69,8 @@ pub(crate) struct Reception {
     pub(crate) touches: Arc<Touches>,
     pub(crate) snapshots: Snapshots,
     pub(crate) wal: Wal,
+    /// The last entries were refused, because the disk is full.
+    pub(crate) refuses_entries: Arc<AtomicBool>,
     /// Until then no vote is given: leases may rest on what this node promised before it was restarted.
     pub(crate) quiet_until: Option<Instant>,
     /// Set when the node stops.
@@ -261,24 +270,27 @@ impl Reception {
     fn append(&self, appends: Streaming<wire::Append>) -> BoxStream<'static, Result<wire::Appended, Status>> {
         let window = Window::new(UNFLUSHED_BYTES);
         let (taken, barrier) = (window.clone(), Arc::clone(&self.barrier));
-        let wal = self.wal.clone();
+        let (wal, was_refused) = (self.wal.clone(), Arc::clone(&self.refuses_entries));
         let requests = appends
             // A broken connection ends the stream; so does an entry that cannot be read, and a full disk.
-            .map(move |append| {
-                let append = append.ok()?;
-                note(&barrier, &append);
-                if !append.entries.is_empty() && wal.room() == Room::Reserve {
-                    tracing::warn!("entries of the leader are refused: the disk is full");
-                    return None;
-                }
-                let bytes = prost::Message::encoded_len(&append);
-                Some((convert::append_request(append).ok()?, bytes))
-            })
-            .then(move |request| {
-                let taken = taken.clone();
+            .then(move |append| {
+                let (taken, barrier, wal) = (taken.clone(), Arc::clone(&barrier), wal.clone());
+                let was_refused = Arc::clone(&was_refused);
                 async move {
-                    let (request, bytes) = request?;
-                    taken.send(bytes).await.then_some(request)
+                    let append = append.ok()?;
+                    note(&barrier, &append);
+                    let grant = room(&wal, &append).await;
+                    let is_refused = grant.is_none();
+                    if is_refused && !was_refused.swap(true, Ordering::Relaxed) {
+                        tracing::warn!("entries of the leader are refused: the disk is full");
+                    }
+                    let grant = grant?;
+                    if grant.is_some() {
+                        was_refused.store(false, Ordering::Relaxed);
+                    }
+                    let bytes = prost::Message::encoded_len(&append);
+                    let request = convert::append_request(append).ok()?;
+                    taken.send_with(bytes, grant).await.then_some(request)
                 }
             })
             .take_while(|request| std::future::ready(request.is_some()))
@@ -397,6 +409,38 @@ fn hand_over(raft: Raft, appends: Appends, results: mpsc::UnboundedSender<Result
     });
     // Nobody takes results any more where the connection broke.
     let _ = results.send(raft.stream_append(some).boxed());
+}
+
+/// Room in the log for an append; `None`: there is none, and will be none soon. What has no entries needs none.
+///
+/// What is left of a full disk is for what the cluster needs to go on. Ordinary entries get what is above the reserve: raft
+/// needs them in order, so a new leader's first entry may have to wait for them.
+async fn room(wal: &Wal, append: &wire::Append) -> Option<Option<Grant>> {
+    if append.entries.is_empty() {
+        return Some(None);
+    }
+    let payload_bytes = append.entries.iter().map(|entry| entry.payload.len()).sum();
+    let bytes = append_bytes(append.entries.len(), payload_bytes);
+    let mut urgency = Urgency::Ordinary;
+    loop {
+        match wal.admit(bytes, urgency) {
+            Admission::Granted(grant) => return Some(Some(grant)),
+            Admission::Later => tokio::time::sleep(ROOM_INTERVAL).await,
+            Admission::Refused if urgency == Urgency::Ordinary && is_needed(append) => {
+                urgency = Urgency::Needed;
+            }
+            Admission::Refused => return None,
+        }
+    }
+}
+
+/// Whether all entries are of the kind that the reserve is for: none has a transaction.
+fn is_needed(append: &wire::Append) -> bool {
+    append.entries.iter().all(|entry| {
+        payload::is_of_raft(&entry.payload)
+            || entry.payload.len() <= EMPTY_ENTRY_BYTES
+                && codec::decode(&entry.payload).is_ok_and(|entry| entry.transactions.is_empty())
+    })
 }
 
 /// Notes a leader's stamp and what it says to be committed, if it is the leader as far as this node knows.

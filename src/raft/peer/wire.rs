@@ -152,6 +152,9 @@ pub(crate) struct Report {
     /// What 99 of 100 of its last syncs took at most, if there were any.
     #[prost(uint64, optional, tag = "7")]
     pub(crate) fsync_p99_us: Option<u64>,
+    /// Its disk is full.
+    #[prost(bool, tag = "8")]
+    pub(crate) out_of_disk: bool,
 }
 
 /// The hash of a member's state after an entry.

@@ -19,7 +19,7 @@ use super::receive::Receiving;
 use super::sending::Sending;
 use super::temporary::{Temporary, is_temporary};
 use super::verify::verify_at;
-use crate::disk::Disk;
+use crate::disk::{Ballast, Disk};
 use crate::wal::LogId;
 
 /// A folder of snapshots. Cheap to clone; clones are the same folder.
@@ -171,6 +171,16 @@ impl Folder {
     pub fn receive(&self, bytes: u64) -> Result<Receiving, Error> {
         self.reserve(bytes)?;
         Ok(Receiving::new(self.temporary()?, bytes))
+    }
+
+    /// Gives back the space that is kept for a snapshot on a full disk. What is kept for marks stays.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn use_ballast(&self) -> Result<(), Error> {
+        let ballast = Ballast::new(Arc::clone(&self.disk), self.dir.parent().unwrap_or(&self.dir));
+        let used = ballast.bytes().and_then(|kept| ballast.give(kept.saturating_sub(Ballast::MARKS_BYTES)));
+        used.map(drop).map_err(Error::io("using the space kept in", &self.dir))
     }
 
     /// Verifies a snapshot that has arrived whole, and makes it one of the folder's.

@@ -1,0 +1,226 @@
+//! What a node does about a full disk.
+//!
+//! ```text
+//!  no room for the next segment -> older snapshot's log, older snapshot, and all that the store's state stands for are
+//!                                  let go; the space for the snapshot that this takes was kept beforehand (the ballast)
+//!  nothing more to free         -> writes are refused, and what is left of the log is for what the cluster needs to go on
+//! ```
+//!
+//! A follower goes on in the same way: it takes the leader's entries as long as its own log can be made shorter for them.
+//! So it stays close to the leader, and a new leader that needs it for a quorum finds it able to store what raft wants it to
+//! have first. Only where nothing can be freed does it fall behind, and says so.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use tokio::time::{Duration, Instant, timeout_at};
+
+use super::AdminError;
+use super::maintenance::{Maintenance, ticks};
+use super::members::Members;
+use crate::disk::Ballast;
+use crate::wal::{Lack, Room};
+
+/// How often the node looks at its disk, and a leader at what the members say of theirs.
+const LOOKING: Duration = Duration::from_millis(50);
+
+/// How often the ballast is fitted to the store.
+const FITTING: Duration = Duration::from_secs(1);
+
+/// How long freed segments may take to become room for the next one.
+const FREEING: Duration = Duration::from_secs(1);
+
+/// How long a disk on which nothing could be freed is left alone.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// How long a disk is left alone on which something was freed.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// A leader whose disk is full tries to hand over this often.
+const HAND_OVER: Duration = Duration::from_secs(10);
+
+/// Most that is kept for a snapshot on a full disk. A larger one has to find its room.
+const BALLAST_MOST_BYTES: u64 = 256 << 20;
+
+/// Segments whose space is kept so that a follower on a full disk can go on: those filled from one snapshot to the next.
+const SEGMENTS: u64 = 4;
+
+/// Most that is kept for them.
+const SEGMENTS_MOST_BYTES: u64 = 64 << 20;
+
+/// A log of no more segments than this is not made shorter before it lacks one.
+const TRIMMED_SEGMENTS: u64 = 2;
+
+/// A snapshot takes this beside what the store accounts for.
+const SNAPSHOT_EXTRA_BYTES: u64 = 64 << 10;
+
+impl Maintenance {
+    /// Makes room when the log finds none, and keeps some for that.
+    pub(super) async fn relieve(&self) {
+        let mut ticks = ticks(LOOKING);
+        let now = Instant::now();
+        let (mut retry_at, mut fit_at, mut hand_over_at, mut trim_at) = (now, now, now, now);
+        while !self.stopped_at(&mut ticks).await {
+            match self.wal.lack() {
+                // Files are no space: nothing on the disk helps.
+                Some(Lack::Files) => {}
+                Some(Lack::Space) if Instant::now() >= retry_at => {
+                    let may_trim = Instant::now() >= trim_at && self.wal.stats().segments > TRIMMED_SEGMENTS;
+                    if may_trim {
+                        trim_at = Instant::now() + RETRY;
+                    }
+                    let has_segment = self.relieve_once(may_trim).await;
+                    retry_at = Instant::now() + if has_segment { AGAIN } else { RETRY };
+                    if self.batcher.is_out_of_disk() && Instant::now() >= hand_over_at {
+                        self.members.spare_full_disk().await;
+                        hand_over_at = Instant::now() + HAND_OVER;
+                    }
+                }
+                Some(Lack::Space) => {}
+                None => {
+                    self.batcher.give_up(false);
+                    if Instant::now() >= fit_at {
+                        self.fit_ballast().await;
+                        fit_at = Instant::now() + FITTING;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Makes room if the next segment is missing, or the log is to be trimmed. Returns whether there is a next segment now.
+    async fn relieve_once(&self, trim: bool) -> bool {
+        if self.wal.lacks_segment() || trim {
+            match self.make_room().await {
+                Ok(()) => {}
+                // Another snapshot is under way: it helps as well.
+                Err(AdminError::Busy) => return true,
+                Err(error) => tracing::debug!(%error, "the log could not be made shorter"),
+            }
+            let end = Instant::now() + FREEING;
+            while self.wal.lacks_segment() && Instant::now() < end {
+                tokio::time::sleep(LOOKING).await;
+            }
+        }
+        let is_short = self.wal.room() == Room::Reserve;
+        if is_short && !self.batcher.is_out_of_disk() {
+            tracing::warn!(
+                "the disk is full: what this node could free of its own is not enough, so new writes are refused until there is \
+                 space"
+            );
+        }
+        self.batcher.give_up(is_short);
+        let has_segment = !self.wal.lacks_segment();
+        if has_segment {
+            // Before the log takes it: without it the next time could not be mastered.
+            self.fit_ballast().await;
+        }
+        has_segment
+    }
+
+    /// Drops the log up to the newest snapshot. If that frees nothing, takes a new one first.
+    async fn make_room(&self) -> Result<(), AdminError> {
+        let before = self.wal.stats().segments;
+        if let Some(index) = self.snapshots.index() {
+            // It was read whole when it was written, or at the start.
+            self.purge_to(index).await?;
+        }
+        if self.wal.stats().segments < before {
+            return Ok(());
+        }
+        if self.replica.applied_index() <= self.last.index.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let index = self.take_snapshot_in_need().await?;
+        self.purge_to(index).await
+    }
+
+    /// Has the ballast fit the store: at least as much as a snapshot needs, and the marks of a start. Where there is space also
+    /// what it takes to go on within what the node has: another snapshot, and some segments that are filled meanwhile.
+    async fn fit_ballast(&self) {
+        let snapshot = self.replica.store.read().bytes() + SNAPSHOT_EXTRA_BYTES;
+        let snapshot = (snapshot + snapshot / 4).min(BALLAST_MOST_BYTES);
+        let least = Ballast::MARKS_BYTES + snapshot;
+        let segments = (SEGMENTS * self.wal.segment_bytes()).min(SEGMENTS_MOST_BYTES);
+        let (ballast, size) = (self.ballast.clone(), self.wal.disk_bytes());
+        let wanted = (least + snapshot + segments).min(size / 8).max(least);
+        let fitted = tokio::task::spawn_blocking(move || {
+            let kept = ballast.bytes()?;
+            // A ballast that is a little too large is left as it is.
+            match wanted > kept || wanted < kept / 2 {
+                true if kept < least => ballast.keep(wanted).or_else(|_| ballast.keep(least)),
+                true => ballast.keep(wanted),
+                false => Ok(()),
+            }
+        });
+        if let Ok(Err(error)) = fitted.await {
+            tracing::debug!(%error, "no space is kept for a full disk");
+        }
+    }
+
+    /// As leader: looks whether enough of the members that answer have room.
+    pub(super) async fn watch_disks(&self) {
+        let mut ticks = ticks(LOOKING);
+        let mut was_full = false;
+        while !self.stopped_at(&mut ticks).await {
+            let full = self.members.full_disks();
+            let is_full = full.is_some();
+            self.batcher.note_quorum(is_full);
+            if let Some(full) = full.filter(|_| !was_full) {
+                tracing::warn!(members = ?full, "no quorum has room on its disks: writes are refused until there is space");
+            } else if was_full && !is_full {
+                tracing::info!("a quorum has room on its disks again");
+            }
+            was_full = is_full;
+        }
+    }
+
+    async fn purge_to(&self, index: u64) -> Result<(), AdminError> {
+        self.purge(index).await?;
+        let end = Instant::now() + FREEING;
+        match timeout_at(end, self.purged_to(index)).await {
+            Ok(purged) => purged,
+            Err(_) => Err(AdminError::Failed("the log was not purged in time".into())),
+        }
+    }
+}
+
+impl Members {
+    /// The members with full disks, if without them no quorum is left of those that answer. `None` where this node does not
+    /// lead, and where there is no quorum at all: that is another trouble.
+    fn full_disks(&self) -> Option<BTreeSet<u64>> {
+        self.leader.batcher.term()?;
+        let membership = self.ledger.membership()?;
+        let is_full = |id: u64| match id == self.leader.node {
+            true => self.leader.batcher.is_out_of_disk(),
+            false => self.leader.roster.report(id).is_some_and(|report| report.out_of_disk),
+        };
+        let have_quorum = |counts: &dyn Fn(u64) -> bool| {
+            membership
+                .get_joint_config()
+                .iter()
+                .all(|voters| voters.iter().filter(|id| counts(**id)).count() > voters.len() / 2)
+        };
+        let answers = |id: u64| self.is_present(id);
+        let serves = |id: u64| answers(id) && !is_full(id);
+        (have_quorum(&answers) && !have_quorum(&serves))
+            .then(|| membership.voter_ids().filter(|id| is_full(*id)).collect())
+    }
+
+    /// Hands leadership to a voter that has room, if this leader's disk is full.
+    async fn spare_full_disk(&self) {
+        let Some(to) = self.roomy_voter().filter(|_| self.leader.batcher.term().is_some()) else { return };
+        tracing::warn!(to, "the disk of this leader is full: handing over");
+        if let Err(error) = self.hand_over(Some(to), Instant::now()).await {
+            tracing::info!(%error, "leadership is not handed over from a full disk");
+        }
+    }
+
+    fn roomy_voter(&self) -> Option<u64> {
+        let membership = self.ledger.membership()?;
+        membership.voter_ids().filter(|id| *id != self.leader.node && self.is_present(*id)).find(|id| {
+            let report = self.leader.roster.report(*id);
+            report.is_some_and(|report| !report.out_of_disk && !report.asks_to_stop && !report.may_stop)
+        })
+    }
+}
