@@ -377,7 +377,7 @@ fn stats_compaction_and_documents() {
     assert_eq!(node.get("/v1/kv/k49").status, 200);
 
     assert_eq!(node.get("/healthz").json(), json!({"status": "ok"}));
-    assert_eq!(node.get("/readyz").json(), json!({"status": "ready"}));
+    assert_eq!(node.get("/readyz").json(), json!({"status": "ready", "disk": "ok"}));
     assert_eq!(node.get("/openapi.json").json()["info"]["title"], "Kvorum");
     let page = node.get("/docs");
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));

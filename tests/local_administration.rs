@@ -46,7 +46,7 @@ fn the_owner_needs_nothing_but_the_data_directory() {
     let directory = home.path();
     let node = Node::start(directory);
     let mode = std::fs::metadata(directory.join(SOCKET)).expect("a socket").permissions().mode();
-    assert_eq!(mode & 0o7777, 0o700);
+    assert_eq!(mode & 0o7777, 0o600);
     assert!(pre_stop(directory, 20).contains("may stop"));
     let path = directory.display().to_string();
     let told = program(&["lifecycle", "pre-stop", "--json", "--data-dir", &path]).output().expect("it runs");

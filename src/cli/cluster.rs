@@ -114,11 +114,12 @@ fn members(server: &Server) -> Result<Exit, Failure> {
 fn rows_of(cluster: &Value) -> Result<Exit, Failure> {
     let members = cluster["members"].as_array().cloned().unwrap_or_default();
     let row = |member: &Value| {
-        ["node", "name", "role", "state", "silent_ms", "matched_index", "lag_entries", "max_level"]
+        ["node", "name", "role", "state", "silent_ms", "matched_index", "lag_entries", "max_level", "reason"]
             .map(|field| text(&member[field]))
     };
     let rows: Vec<_> = members.iter().map(row).collect();
-    Table::new(["ID", "NAME", "ROLE", "STATE", "SILENT MS", "HAS ENTRY", "LAG", "KNOWS LEVEL"]).rows(&rows)
+    Table::new(["ID", "NAME", "ROLE", "STATE", "SILENT MS", "HAS ENTRY", "LAG", "KNOWS LEVEL", "REASON"])
+        .rows(&rows)
 }
 
 fn text(value: &Value) -> String {

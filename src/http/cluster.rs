@@ -141,7 +141,7 @@ fn shown(member: MemberStatus, leader: Option<u64>, last: u64) -> Member {
         name: member.name,
         role: role.to_owned(),
         state: state.to_owned(),
-        reason: member.trouble.filter(|_| matches!(state, "silent" | "stuck")),
+        reason: member.trouble.filter(|_| matches!(state, "silent" | "stuck" | "full" | "diverged")),
         silent_ms,
         matched_index: member.matched_index,
         applied_index: member.applied_index,

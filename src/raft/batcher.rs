@@ -15,13 +15,14 @@ use std::time::Duration;
 
 use openraft::errors::ClientWriteError;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::WriteError;
+use super::budget::Budget;
 use super::cluster_time::ClusterTime;
 use super::machine::Machine;
-use super::packing::{Flight, Packing, Place};
+use super::packing::{Flight, Load, Packing, Place, Ticket};
 use super::proposal::{Batch, Caller, Proposal, Reply};
 use super::replica::Replica;
 use super::touches::Touches;
@@ -31,12 +32,6 @@ use crate::wal::{Admission, Grant, Lack, Urgency, Wal, append_bytes};
 
 /// Touches taken along in one entry: apply does a bounded amount of work.
 const ENTRY_TOUCHES: usize = 1_024;
-
-/// Bytes of transactions waiting or in flight; callers beyond wait for room.
-const BUDGET_BYTES: usize = 64 << 20;
-
-/// What a transaction costs of the budget beside its keys and values.
-const TRANSACTION_OVERHEAD: usize = 256;
 
 /// How often those who wait for room on a disk look again.
 const ROOM_INTERVAL: Duration = Duration::from_millis(10);
@@ -53,7 +48,7 @@ pub(super) struct Batcher {
     leads: AtomicU64,
     /// Something waits, or has come back.
     changed: Arc<Notify>,
-    budget: Arc<Semaphore>,
+    budget: Budget,
     flight: Flight,
     touches: Arc<Touches>,
     wal: Wal,
@@ -116,7 +111,7 @@ impl Batcher {
             leads: AtomicU64::new(0),
             flight: Flight::new(Arc::clone(&changed)),
             changed,
-            budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
+            budget: Budget::new(),
             touches,
             wal,
             gave_up: AtomicBool::new(false),
@@ -174,9 +169,9 @@ impl Batcher {
         }
         self.wait_for_room(deadline).await?;
         let bytes = transaction.size();
-        let budget = self.admit(bytes, deadline).await?;
+        let budget = self.budget.admit(bytes, deadline).await?;
         let (sender, mut receiver) = oneshot::channel();
-        let ticket = self.enqueue(transaction, bytes, Caller { reads, sender, _budget: budget })?;
+        let ticket = self.enqueue(transaction, bytes, Caller { reads, sender, budget })?;
         match timeout_at(deadline, &mut receiver).await {
             Ok(answer) => answer.unwrap_or(Err(WriteError::UnknownOutcome)),
             Err(_) => Err(self.withdraw(ticket)),
@@ -234,20 +229,7 @@ impl Batcher {
         self.changed.notify_one();
     }
 
-    async fn admit(&self, bytes: usize, deadline: Instant) -> Result<OwnedSemaphorePermit, WriteError> {
-        let cost = (bytes + TRANSACTION_OVERHEAD).min(BUDGET_BYTES);
-        let cost = u32::try_from(cost).expect("the budget is far below 2^32 bytes");
-        if let Ok(permit) = Arc::clone(&self.budget).try_acquire_many_owned(cost) {
-            return Ok(permit);
-        }
-        match timeout_at(deadline, Arc::clone(&self.budget).acquire_many_owned(cost)).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) => Err(WriteError::Unavailable),
-            Err(_) => Err(WriteError::Overloaded),
-        }
-    }
-
-    fn enqueue(&self, transaction: Transaction, bytes: usize, caller: Caller) -> Result<u64, WriteError> {
+    fn enqueue(&self, transaction: Transaction, bytes: usize, caller: Caller) -> Result<Ticket, WriteError> {
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(WriteError::Unavailable);
@@ -260,7 +242,7 @@ impl Batcher {
         }
         let commands = transaction.commands.len();
         let ticket = queue.packing.push(Waiting { transaction, caller }, commands, bytes);
-        let may_go = self.flight.is_open(queue.packing.is_full());
+        let may_go = queue.packing.may_go(&self.flight);
         drop(queue);
         if may_go {
             self.changed.notify_one();
@@ -269,7 +251,7 @@ impl Batcher {
     }
 
     /// The caller's deadline has passed. Only what is still in the queue has certainly not been applied.
-    fn withdraw(&self, ticket: u64) -> WriteError {
+    fn withdraw(&self, ticket: Ticket) -> WriteError {
         match self.queue.lock().packing.withdraw(ticket) {
             true => WriteError::Overloaded,
             false => WriteError::UnknownOutcome,
@@ -365,12 +347,14 @@ impl Batcher {
         let term = queue.phase.term()?;
         // While room is being made transactions stay in the queue, where they can be withdrawn.
         let must_wait = self.disks() == Disks::MakeRoom;
-        if (queue.packing.is_empty() || must_wait) && !queue.tick {
-            return None;
-        }
-        let place = self.flight.enter(queue.packing.is_full())?;
+        let parcel = if must_wait { None } else { queue.packing.take(&self.flight) };
+        let (waiting, place) = match parcel {
+            Some(parcel) => parcel,
+            None if queue.tick => (Vec::new(), self.flight.enter(Load::Part)?),
+            None => return None,
+        };
         let tick = std::mem::take(&mut queue.tick);
-        let waiting = if must_wait { Vec::new() } else { queue.packing.take() }.into_iter();
+        let waiting = waiting.into_iter();
         let (transactions, callers) = waiting.map(|waiting| (waiting.transaction, waiting.caller)).unzip();
         Some(Parcel { transactions, callers, tick, term, place })
     }

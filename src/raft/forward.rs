@@ -12,29 +12,28 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Duration, Instant, timeout_at};
 
-use super::packing::{Flight, Packing, Place};
+use super::budget::{self, Budget};
+use super::packing::{Flight, Packing, Place, Ticket};
 use super::peer::{AskStore, CallError, Forward, Parts, ReadAt, Refusal, Way};
 use super::{Reply, WriteError};
 use crate::model::{Level, LogEntry, Query, Timestamp, Transaction, codec};
 
-/// Bytes of transactions waiting or under way; callers beyond wait for room.
-const BUDGET_BYTES: usize = 64 << 20;
-
-/// What a transaction costs of the budget beside its keys and values.
-const TRANSACTION_OVERHEAD: usize = 256;
-
 /// Longer than the deadline of what it carries a message is not waited for.
 const AFTER_DEADLINE: Duration = Duration::from_millis(500);
+
+/// What is left for the answer of the time that a transaction has, at most. A leader that refuses one at its deadline tells a
+/// caller that has given up, and an outcome that was certain is unknown.
+const FOR_THE_ANSWER: Duration = Duration::from_millis(500);
 
 /// Sends transactions to the leader.
 pub(super) struct Forwarder {
     queue: Mutex<Queue>,
     /// Something waits, or has come back.
     changed: Arc<Notify>,
-    budget: Arc<Semaphore>,
+    budget: Budget,
     runtime: Handle,
     /// The level in force, at which transactions are encoded.
     level: Arc<AtomicU16>,
@@ -61,7 +60,7 @@ struct Waiting {
     reads: Vec<(usize, Query)>,
     deadline: Instant,
     sender: oneshot::Sender<Result<Reply, WriteError>>,
-    _budget: OwnedSemaphorePermit,
+    budget: budget::Place,
 }
 
 impl Forwarder {
@@ -69,7 +68,7 @@ impl Forwarder {
         Forwarder {
             queue: Mutex::default(),
             changed: Arc::default(),
-            budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
+            budget: Budget::new(),
             runtime: Handle::current(),
             level,
         }
@@ -87,12 +86,10 @@ impl Forwarder {
             return Err(WriteError::TooLarge);
         }
         let bytes = transaction.size();
-        let cost = u32::try_from((bytes + TRANSACTION_OVERHEAD).min(BUDGET_BYTES)).unwrap_or(u32::MAX);
-        let budget = timeout_at(deadline, Arc::clone(&self.budget).acquire_many_owned(cost)).await;
-        let budget = budget.map_err(|_| WriteError::Overloaded)?.map_err(|_| WriteError::Unavailable)?;
+        let budget = self.budget.admit(bytes, deadline).await?;
         let (sender, mut receiver) = oneshot::channel();
         let commands = transaction.commands.len();
-        let waiting = Waiting { transaction, reads, deadline, sender, _budget: budget };
+        let waiting = Waiting { transaction, reads, deadline, sender, budget };
         let ticket = self.enqueue(to, waiting, commands, bytes)?;
         match timeout_at(deadline, &mut receiver).await {
             Ok(answer) => answer.unwrap_or(Err(WriteError::UnknownOutcome)),
@@ -107,7 +104,7 @@ impl Forwarder {
         waiting: Waiting,
         commands: usize,
         bytes: usize,
-    ) -> Result<u64, WriteError> {
+    ) -> Result<Ticket, WriteError> {
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(WriteError::Unavailable);
@@ -115,11 +112,11 @@ impl Forwarder {
         let former = queue.lane.take_if(|lane| lane.leader != leader);
         let returned = former.map(|_| queue.packing.take_all()).unwrap_or_default();
         let ticket = queue.packing.push(waiting, commands, bytes);
-        let is_full = queue.packing.is_full();
         let flight = || Flight::new(Arc::clone(&self.changed));
-        let lane = queue.lane.get_or_insert_with(|| Lane { leader, way: way.clone(), flight: flight() });
+        let Queue { packing, lane, .. } = &mut *queue;
+        let lane = lane.get_or_insert_with(|| Lane { leader, way: way.clone(), flight: flight() });
         lane.way = way;
-        let may_go = lane.flight.is_open(is_full);
+        let may_go = packing.may_go(&lane.flight);
         drop(queue);
         refuse(returned, WriteError::NoLeader);
         if may_go {
@@ -129,7 +126,7 @@ impl Forwarder {
     }
 
     /// The deadline has passed. Only what is still in the queue has certainly not been sent.
-    fn withdraw(&self, ticket: u64) -> WriteError {
+    fn withdraw(&self, ticket: Ticket) -> WriteError {
         match self.queue.lock().packing.withdraw(ticket) {
             true => WriteError::Overloaded,
             false => WriteError::UnknownOutcome,
@@ -168,11 +165,11 @@ impl Forwarder {
                 if queue.closed {
                     return None;
                 }
-                if let Some(lane) = queue.lane.as_ref().filter(|_| !queue.packing.is_empty())
-                    && let Some(place) = lane.flight.enter(queue.packing.is_full())
+                let Queue { packing, lane, .. } = &mut *queue;
+                if let Some(lane) = lane
+                    && let Some((parcel, place)) = packing.take(&lane.flight)
                 {
-                    let way = lane.way.clone();
-                    return Some((way, queue.packing.take(), place));
+                    return Some((lane.way.clone(), parcel, place));
                 }
             }
             changed.await;
@@ -194,7 +191,7 @@ async fn send(way: Way, mut parcel: Vec<Waiting>, level: Level) {
     parcel.retain(|waiting| !waiting.sender.is_closed());
     let Some(latest) = parcel.iter().map(|waiting| waiting.deadline).max() else { return };
     let (message, callers) = message(parcel, level);
-    let mut callers: Vec<_> = callers.into_iter().map(|sender| Some((sender, Parts::default()))).collect();
+    let mut callers: Vec<_> = callers.into_iter().map(|caller| Some((caller, Parts::default()))).collect();
     let until = latest + AFTER_DEADLINE;
     let opened = timeout_at(until, way.link().forward(&way.envelope, message)).await;
     let error = match opened {
@@ -206,8 +203,11 @@ async fn send(way: Way, mut parcel: Vec<Waiting>, level: Level) {
                     let Some(slot) = callers.get_mut(frame.transaction as usize) else { continue };
                     let done = slot.as_mut().and_then(|(_, parts)| parts.take(frame));
                     if let Some(result) = done
-                        && let Some((sender, _)) = slot.take()
+                        && let Some(((sender, budget), _)) = slot.take()
                     {
+                        if result.is_ok() {
+                            budget.came_through();
+                        }
                         let _ = sender.send(result);
                     }
                 }
@@ -221,12 +221,13 @@ async fn send(way: Way, mut parcel: Vec<Waiting>, level: Level) {
         Ok(Err(CallError::Unsent(_) | CallError::Refused(_))) => WriteError::NoLeader,
         Ok(Err(CallError::Lost(_))) | Err(_) => WriteError::UnknownOutcome,
     };
-    for (sender, _) in callers.into_iter().flatten() {
+    for ((sender, _), _) in callers.into_iter().flatten() {
         let _ = sender.send(Err(error));
     }
 }
 
-type Caller = oneshot::Sender<Result<Reply, WriteError>>;
+/// Who waits for an answer, and its place until then.
+type Caller = (oneshot::Sender<Result<Reply, WriteError>>, budget::Place);
 
 fn message(parcel: Vec<Waiting>, level: Level) -> (Forward, Vec<Caller>) {
     let now = Instant::now();
@@ -237,8 +238,9 @@ fn message(parcel: Vec<Waiting>, level: Level) -> (Forward, Vec<Caller>) {
             reads.push(ReadAt { transaction, before, query: AskStore::from(query) });
         }
         transactions.push(waiting.transaction);
-        left_ms.push(waiting.deadline.saturating_duration_since(now).as_millis() as u64);
-        callers.push(waiting.sender);
+        let left = waiting.deadline.saturating_duration_since(now);
+        left_ms.push((left - (left / 8).min(FOR_THE_ANSWER)).as_millis() as u64);
+        callers.push((waiting.sender, waiting.budget));
     }
     let entry = LogEntry { level, at: Timestamp(0), touches: Vec::new(), transactions };
     (Forward { entry: codec::encode(&entry), reads, left_ms }, callers)

@@ -20,6 +20,7 @@ mod affairs;
 mod backup;
 mod barrier;
 mod batcher;
+mod budget;
 mod checkpoints;
 mod cluster_time;
 mod config;

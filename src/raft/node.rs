@@ -328,6 +328,8 @@ impl Node {
             node: NodeId(self.0.identity.node),
             cluster: self.0.identity.cluster,
             role: match metrics.state {
+                // A leader that no quorum follows can only hope.
+                openraft::ServerState::Leader if heard.is_none() => "candidate",
                 openraft::ServerState::Leader => "leader",
                 openraft::ServerState::Follower => "follower",
                 openraft::ServerState::Candidate => "candidate",

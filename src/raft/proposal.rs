@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use super::WriteError;
+use super::budget;
 use super::packing::Place;
 use crate::model::{Answer, FailedCheck, Outcome, Query, Timestamp};
 use crate::wal::Grant;
@@ -36,8 +37,8 @@ pub(super) struct Caller {
     /// Queries to answer before the command of that number.
     pub(super) reads: Vec<(usize, Query)>,
     pub(super) sender: oneshot::Sender<Result<Reply, WriteError>>,
-    /// Share of the batcher's budget of bytes.
-    pub(super) _budget: OwnedSemaphorePermit,
+    /// Its place in the batcher's budget of bytes.
+    pub(super) budget: budget::Place,
 }
 
 /// Those who wait for one entry, in the order of its transactions.

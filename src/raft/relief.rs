@@ -27,6 +27,9 @@ const LOOKING: Duration = Duration::from_millis(50);
 /// How often the ballast is fitted to the store.
 const FITTING: Duration = Duration::from_secs(1);
 
+/// The same while the disk has no space for it: each try takes what is there for a moment.
+const UNFIT: Duration = Duration::from_secs(10);
+
 /// How long freed segments may take to become room for the next one.
 const FREEING: Duration = Duration::from_secs(1);
 
@@ -35,6 +38,9 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// How long a disk is left alone on which something was freed.
 const AGAIN: Duration = Duration::from_millis(200);
+
+/// How many times as long as making room took nothing is done for it.
+const RESTS: u32 = 4;
 
 /// A leader whose disk is full tries to hand over this often.
 const HAND_OVER: Duration = Duration::from_secs(10);
@@ -69,8 +75,11 @@ impl Maintenance {
                     if may_trim {
                         trim_at = Instant::now() + RETRY;
                     }
+                    let begun = Instant::now();
                     let has_segment = self.relieve_once(may_trim).await;
-                    retry_at = Instant::now() + if has_segment { AGAIN } else { RETRY };
+                    // The snapshot of a large store takes its time: most of it is left to others.
+                    let rest = begun.elapsed() * RESTS;
+                    retry_at = Instant::now() + rest.max(if has_segment { AGAIN } else { RETRY });
                     if self.batcher.is_out_of_disk() && Instant::now() >= hand_over_at {
                         self.members.spare_full_disk().await;
                         hand_over_at = Instant::now() + HAND_OVER;
@@ -80,8 +89,7 @@ impl Maintenance {
                 None => {
                     self.batcher.give_up(false);
                     if Instant::now() >= fit_at {
-                        self.fit_ballast().await;
-                        fit_at = Instant::now() + FITTING;
+                        fit_at = Instant::now() + if self.fit_ballast().await { FITTING } else { UNFIT };
                     }
                 }
             }
@@ -136,8 +144,9 @@ impl Maintenance {
     }
 
     /// Has the ballast fit the store: at least as much as a snapshot needs, and the marks of a start. Where there is space also
-    /// what it takes to go on within what the node has: another snapshot, and some segments that are filled meanwhile.
-    async fn fit_ballast(&self) {
+    /// what it takes to go on within what the node has: another snapshot, and some segments that are filled meanwhile. Returns
+    /// whether it fits.
+    async fn fit_ballast(&self) -> bool {
         let snapshot = self.replica.store.read().bytes() + SNAPSHOT_EXTRA_BYTES;
         let snapshot = (snapshot + snapshot / 4).min(BALLAST_MOST_BYTES);
         let least = Ballast::MARKS_BYTES + snapshot;
@@ -146,15 +155,22 @@ impl Maintenance {
         let wanted = (least + snapshot + segments).min(size / 8).max(least);
         let fitted = tokio::task::spawn_blocking(move || {
             let kept = ballast.bytes()?;
-            // A ballast that is a little too large is left as it is.
-            match wanted > kept || wanted < kept / 2 {
-                true if kept < least => ballast.keep(wanted).or_else(|_| ballast.keep(least)),
-                true => ballast.keep(wanted),
-                false => Ok(()),
+            // A ballast that is a little too large is left as it is. It grows ahead of the store: each step is a sync.
+            if wanted > kept {
+                let grown = ballast.keep(wanted + wanted / 8);
+                grown.or_else(|error| if kept < least { ballast.keep(least) } else { Err(error) })
+            } else if wanted < kept / 2 {
+                ballast.keep(wanted)
+            } else {
+                Ok(())
             }
         });
-        if let Ok(Err(error)) = fitted.await {
-            tracing::debug!(%error, "no space is kept for a full disk");
+        match fitted.await {
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "no space is kept for a full disk");
+                false
+            }
+            _ => true,
         }
     }
 

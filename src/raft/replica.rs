@@ -323,7 +323,8 @@ fn decode(proposal: &Proposal, max_level: Level) -> Result<LogEntry, DecodeError
 
 /// Sends each caller its reply.
 fn answer(mut batch: Batch, replies: Vec<Reply>) {
-    for (Caller { sender, .. }, reply) in batch.callers.drain(..).zip(replies) {
+    for (Caller { sender, budget, .. }, reply) in batch.callers.drain(..).zip(replies) {
+        budget.came_through();
         // A caller that went away wants no answer.
         let _ = sender.send(Ok(reply));
     }

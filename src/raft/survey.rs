@@ -174,7 +174,7 @@ impl Members {
         };
         let checkpoint = self.replica.checkpoints.newest();
         Cluster {
-            is_of_leader: surveyed.leads,
+            is_of_leader: surveyed.leads && self.leader.heard().is_some(),
             last_log_index: surveyed.last_index,
             commit_index: surveyed.commit_index,
             wanted_voters: self.replica.store.read().settings().voters,

@@ -178,8 +178,9 @@ fn is_full(group: &mut Group, whole: &Whole, small: &SmallDisk) {
     // Until its last segment is full.
     group.write_values(BEHIND, 4_000, 8);
     group.write_values(BEHIND, 100, 1);
-    let truth = |group: &Group| group.goes_on_without(leader, 2, "!ok", false);
-    let state = State { name: "disk of a follower full", truth: &truth, lines: 2, ..State::default() };
+    // It answers reads: it goes on within what it can free of its own.
+    let truth = |group: &Group| group.goes_on_without(leader, 2, "full", true);
+    let state = State { name: "disk of a follower full", truth: &truth, lines: 3, ..State::default() };
     group.endures(whole, &mark, &state);
     let mark = group.mark();
     small.free();

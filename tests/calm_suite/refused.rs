@@ -63,8 +63,8 @@ impl Group {
         give(self, away, authority, secret);
         self.start(away);
         let truth = |group: &Group| group.shuts_out(leader, away, "silent");
-        // That it is there and may not get in, beside that it had gone.
-        self.endures(whole, &mark, &State { name, truth: &truth, ..State::default() });
+        // That it had gone, and that it is there and may not get in.
+        self.endures(whole, &mark, &State { name, truth: &truth, lines: 2, ..State::default() });
         self.stop(away);
         self.wait_until_quiet();
         let mark = self.mark();

@@ -228,7 +228,7 @@ impl Chaos {
         if host.node().is_none() {
             return;
         }
-        let length = self.random.millis(300, 5_000);
+        let length = self.random.millis(300, 3_000);
         self.history.note(format!("the disk of host {} is full for {length:?}", host.number));
         host.fill_disk();
         tokio::spawn(async move {

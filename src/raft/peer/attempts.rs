@@ -113,6 +113,13 @@ impl Attempts {
         self.state.lock().reason = None;
     }
 
+    /// The next try may begin now: it is about something else than the one that failed.
+    pub(super) fn may_begin(&self) {
+        if let Some(failures) = &mut self.state.lock().failures {
+            failures.retry_at = Instant::now();
+        }
+    }
+
     /// Returns when the next try may begin.
     pub(super) async fn ready(&self) {
         let retry_at = self.state.lock().failures.map(|failures| failures.retry_at);

@@ -20,7 +20,7 @@ use openraft::raft::{
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::SnapshotOf;
-use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 use tokio::time::{Instant, sleep};
 
 use super::attempts::{Attempts, Purpose};
@@ -245,10 +245,22 @@ impl Peer {
         Ok(results.chain(end).boxed())
     }
 
-    /// Returns once a member is there to take a snapshot, and the last one that failed was long enough ago.
-    async fn can_take_a_snapshot(&self) {
-        self.attempts().ready().await;
-        while self.roster.last_answer(self.id).is_none_or(|at| at.elapsed() > HEARD) {
+    /// Returns once a member is there to take the snapshot that ends at `index`, and the last one that failed was long enough
+    /// ago.
+    ///
+    /// # Errors
+    /// There is a newer one, which may fit where the one before did not: it is to be sent instead.
+    async fn can_take_a_snapshot(&self, index: u64) -> Result<(), CallError> {
+        let attempts = self.attempts();
+        loop {
+            let is_heard = self.roster.last_answer(self.id).is_some_and(|at| at.elapsed() <= HEARD);
+            if is_heard && attempts.is_ready() {
+                return Ok(());
+            }
+            if is_heard && self.snapshots.index() > Some(index) {
+                attempts.may_begin();
+                return Err(CallError::Unsent("there is a newer snapshot".into()));
+            }
             sleep(LISTENING).await;
         }
     }
@@ -260,7 +272,9 @@ impl Peer {
         patience: Duration,
     ) -> Result<wire::Installed, CallError> {
         let (way, bytes) = (self.way()?, sending.bytes());
-        tracing::info!(to = self.id, bytes, "sending a snapshot");
+        if self.attempts().reason().is_none() {
+            tracing::info!(to = self.id, bytes, "sending a snapshot");
+        }
         // Where reading fails the stream ends early, and the receiver does not take what is too short.
         let pieces = Peer::pieces(vote, sending).take_while(|piece| {
             if let Err(error) = piece {
@@ -389,21 +403,20 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let unreadable = |error: String| {
-            StreamingError::Network(NetworkError::new(&AnyError::error(format!(
-                "reading a snapshot: {error}"
-            ))))
-        };
         tokio::pin!(cancel);
+        let index = snapshot.meta.last_log_id.as_ref().map_or(0, |id| id.index);
         tokio::select! {
-            () = self.can_take_a_snapshot() => {}
+            ready = self.can_take_a_snapshot(index) => ready.map_err(failed)?,
             closed = &mut cancel => return Err(StreamingError::Closed(closed)),
         }
-        let sending = self.snapshots.send(&snapshot.snapshot).await.map_err(unreadable)?;
-        let bytes = sending.bytes();
-        let installed = tokio::select! {
-            installed = self.send_snapshot(&vote, sending, option.hard_ttl()) => installed,
-            closed = &mut cancel => return Err(StreamingError::Closed(closed)),
+        let opened = self.snapshots.send(&snapshot.snapshot).await;
+        let bytes = snapshot.snapshot.bytes;
+        let installed = match opened {
+            Err(error) => Err(CallError::Unsent(format!("it cannot be read: {error}"))),
+            Ok(sending) => tokio::select! {
+                installed = self.send_snapshot(&vote, sending, option.hard_ttl()) => installed,
+                closed = &mut cancel => return Err(StreamingError::Closed(closed)),
+            },
         };
         match installed {
             Ok(installed) => {
@@ -412,8 +425,11 @@ impl RaftNetworkV2<TypeConfig> for Peer {
                 Ok(SnapshotResponse::new(convert::from_vote(installed.vote)))
             }
             Err(error) => {
+                // Once: `notices` remind of it.
+                if self.attempts().reason().is_none() {
+                    tracing::warn!(to = self.id, bytes, %error, "a snapshot was not installed");
+                }
                 self.attempts().failed(&error);
-                tracing::warn!(to = self.id, bytes, %error, "a snapshot was not installed");
                 Err(failed(error).into())
             }
         }

@@ -157,7 +157,7 @@ impl Roster {
         self.0.answers.lock().get(&id).map(|(_, report)| report.clone())
     }
 
-    /// When a member last answered a heartbeat of this node, if ever.
+    /// When a member last answered a heartbeat or entries of this node, if ever.
     pub(crate) fn last_answer(&self, id: u64) -> Option<Instant> {
         self.0.answers.lock().get(&id).map(|(at, _)| *at)
     }
@@ -184,6 +184,11 @@ impl Roster {
             *known = Acknowledged { term, index, is_rolled_back: false };
         } else if known.term == term {
             known.index = known.index.max(index);
+        }
+        drop(acknowledged);
+        // With a slow disk answers to heartbeats come too late, and those to entries do come.
+        if let Some((at, _)) = self.0.answers.lock().get_mut(&id) {
+            *at = Instant::now();
         }
     }
 

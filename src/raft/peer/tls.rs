@@ -27,6 +27,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::certificate::{Certificate, Handshake, date, wrong_with};
+use super::server::accept;
+use super::unproven::{Admission, UNPROVEN};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::model::Timestamp;
@@ -35,13 +37,10 @@ use crate::raft::transport::{Connection, Incoming, Transport};
 /// Longest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Handshakes at the same time.
-const HANDSHAKES: usize = 1_024;
+/// Handshakes at the same time; [`Admission`] cuts the oldest before there are so many.
+const HANDSHAKES: usize = 2 * UNPROVEN;
 
-/// How long nothing is accepted after it failed: without files to open it fails again at once.
-const AFTER_FAILURE: Duration = Duration::from_millis(100);
-
-/// How long a handshake may take.
+/// How long a handshake with a member that is called may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// How long before its end a certificate is warned of.
@@ -279,23 +278,23 @@ impl Transport for Tls {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
-        let accepted = futures_util::stream::unfold(listener, |listener| async move {
-            let accepted = listener.accept().await;
-            if accepted.is_err() {
-                tokio::time::sleep(AFTER_FAILURE).await;
-            }
-            Some((accepted, listener))
-        });
-        let connections = accepted
+        let admission = Admission::default();
+        let connections = accept(listener)
             .map(move |accepted| {
                 let acceptor = TlsAcceptor::from(Arc::clone(&self.loaded.read().server));
-                let tls = Arc::clone(&self);
+                let (tls, held) =
+                    (Arc::clone(&self), accepted.map(|stream| (stream.peer_addr(), admission.hold(stream))));
                 async move {
-                    let (stream, from) = accepted?;
-                    stream.set_nodelay(true)?;
-                    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
-                    let stream = stream.map_err(|_| io::ErrorKind::TimedOut)?.map_err(told);
-                    Ok(Connection::new(stream.inspect_err(|error| tls.note_refused(from, error))?))
+                    let (from, stream) = held?;
+                    let (from, proof) = (from?, stream.proof());
+                    let stream = acceptor.accept(stream).await.map_err(told);
+                    let stream = stream.inspect_err(|error| tls.note_refused(from, error))?;
+                    // Its certificate is a member's. What it shows next is the secret.
+                    if proof.prove() {
+                        Ok(Connection::new(stream))
+                    } else {
+                        Err(io::ErrorKind::QuotaExceeded.into())
+                    }
                 }
             })
             // Who is slow with its handshake keeps nobody else waiting.

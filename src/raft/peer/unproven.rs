@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::transport::server::Connected;
 
 /// Connections that are held before they have proved anything.
-const UNPROVEN: usize = 64;
+pub(super) const UNPROVEN: usize = 64;
 
 /// How long one of them is held.
 const PROVING: Duration = Duration::from_secs(5);
