@@ -156,9 +156,13 @@ pub const KEYS: &[Key] = &[
     key(
         "wal.keep_bytes",
         "256MiB",
-        "Log kept behind the older snapshot, so that a lagging member need not take a snapshot",
+        "Log kept behind the older snapshot, so that a lagging member need not take a snapshot; at most a 16th of the disk",
     ),
-    key("snapshot.every_bytes", "512MiB", "A snapshot is taken after this much log"),
+    key(
+        "snapshot.every_bytes",
+        "512MiB",
+        "A snapshot is taken after this much log; on a small disk after a 16th of it, or as much as the store holds",
+    ),
     key("snapshot.every_entries", "1000000", "A snapshot is taken after this many entries"),
     key("snapshot.every_s", "3600", "A snapshot is taken after this time, if something changed"),
     key(

@@ -19,6 +19,8 @@ use super::cluster_time::ClusterTime;
 use super::identity::random_id;
 use super::ledger::Ledger;
 use super::machine::Machine;
+use super::peer::Roster;
+use super::relief::full_disks;
 use super::replica::Replica;
 use super::types::TypeConfig;
 use super::{Failure, WriteError};
@@ -40,6 +42,7 @@ pub(super) struct Lead {
     pub(super) batcher: Arc<Batcher>,
     pub(super) time: Arc<ClusterTime>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) roster: Roster,
     /// Settings of a cluster that has none.
     pub(super) seed: Settings,
     /// The level at which it begins.
@@ -121,6 +124,9 @@ impl Lead {
                 }
             };
         }
+        // Those who voted have said how their disks are: what no quorum would store is not proposed.
+        let own = (self.node, self.batcher.is_out_of_disk());
+        self.batcher.note_quorum(full_disks(&self.ledger, &self.roster, own).is_some());
         self.batcher.lead(term);
         Ok(())
     }

@@ -45,6 +45,9 @@ const LEADERLESS: Duration = Duration::from_secs(10);
 /// How long a snapshot that could not be taken is left alone before the next try.
 const RETRY_SNAPSHOT: Duration = Duration::from_secs(10);
 
+/// The share of a small disk after which a snapshot is taken, and which stays as log behind it.
+const SMALL_DISK_SHARE: u64 = 16;
+
 /// How long compaction waits for openraft and the WAL to follow.
 const FOLLOW_UP: Duration = Duration::from_secs(60);
 
@@ -245,9 +248,26 @@ impl Maintenance {
         let appended = self.wal.stats().appended_bytes - self.last.appended_bytes.load(Ordering::Relaxed);
         let bytes = appended + self.last.carried_bytes.load(Ordering::Relaxed);
         let age_s = self.last.taken.lock().elapsed().as_secs();
-        entries >= self.config.every_entries
-            || bytes >= self.config.every_bytes
-            || age_s >= self.config.every_s
+        entries >= self.config.every_entries || bytes >= self.every_bytes() || age_s >= self.config.every_s
+    }
+
+    /// After how much log a snapshot is taken. On a small disk after less, so that the log does not fill it, but not before
+    /// there is as much log as the snapshot is long.
+    fn every_bytes(&self) -> u64 {
+        self.config.every_bytes.min(self.small_disk_bytes().max(self.replica.store.read().bytes()))
+    }
+
+    /// How much log stays behind the snapshots for members that lag.
+    fn keep_bytes(&self) -> u64 {
+        self.keep_bytes.min(self.small_disk_bytes())
+    }
+
+    /// A share of the disk that the log may take without a second thought.
+    fn small_disk_bytes(&self) -> u64 {
+        match self.wal.disk_bytes() {
+            0 => u64::MAX,
+            size => size / SMALL_DISK_SHARE,
+        }
     }
 
     /// The older snapshot always has its log. While there is only one, it has nothing else to fall back on than the whole log,
@@ -258,7 +278,7 @@ impl Maintenance {
         let Some(older) = older.map_err(|error| AdminError::Failed(error.to_string()))? else {
             return Ok(());
         };
-        let keep_from = self.wal.index_behind(GROUP, self.keep_bytes).unwrap_or(0);
+        let keep_from = self.wal.index_behind(GROUP, self.keep_bytes()).unwrap_or(0);
         self.purge(older.min(keep_from).min(index)).await
     }
 

@@ -327,6 +327,7 @@ fn assemble(options: &Options, core: Core, wal: &Wal, meeting: Meeting) -> Assem
         batcher: Arc::clone(&batcher),
         time: Arc::clone(&time),
         ledger: Arc::clone(&ledger),
+        roster: roster.clone(),
         seed: options.seed,
         first_level,
         unseeded: watch::Sender::new(None),

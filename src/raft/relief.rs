@@ -16,8 +16,10 @@ use std::sync::atomic::Ordering;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::AdminError;
+use super::ledger::{Ledger, is_quorum};
 use super::maintenance::{Maintenance, ticks};
-use super::members::Members;
+use super::members::{Members, PRESENT};
+use super::peer::Roster;
 use crate::disk::Ballast;
 use crate::wal::{Lack, Room};
 
@@ -81,8 +83,9 @@ impl Maintenance {
                     let rest = begun.elapsed() * RESTS;
                     retry_at = Instant::now() + rest.max(if has_segment { AGAIN } else { RETRY });
                     if self.batcher.is_out_of_disk() && Instant::now() >= hand_over_at {
-                        self.members.spare_full_disk().await;
-                        hand_over_at = Instant::now() + HAND_OVER;
+                        if self.members.spare_full_disk().await {
+                            hand_over_at = Instant::now() + HAND_OVER;
+                        }
                     }
                 }
                 Some(Lack::Space) => {}
@@ -202,34 +205,25 @@ impl Maintenance {
 }
 
 impl Members {
-    /// The members with full disks, if without them no quorum is left of those that answer. `None` where this node does not
-    /// lead, and where there is no quorum at all: that is another trouble.
+    /// As leader: the members with full disks, if too few are left without them.
     fn full_disks(&self) -> Option<BTreeSet<u64>> {
         self.leader.batcher.term()?;
-        let membership = self.ledger.membership()?;
-        let is_full = |id: u64| match id == self.leader.node {
-            true => self.leader.batcher.is_out_of_disk(),
-            false => self.leader.roster.report(id).is_some_and(|report| report.out_of_disk),
-        };
-        let have_quorum = |counts: &dyn Fn(u64) -> bool| {
-            membership
-                .get_joint_config()
-                .iter()
-                .all(|voters| voters.iter().filter(|id| counts(**id)).count() > voters.len() / 2)
-        };
-        let answers = |id: u64| self.is_present(id);
-        let serves = |id: u64| answers(id) && !is_full(id);
-        (have_quorum(&answers) && !have_quorum(&serves))
-            .then(|| membership.voter_ids().filter(|id| is_full(*id)).collect())
+        full_disks(
+            &self.ledger,
+            &self.leader.roster,
+            (self.leader.node, self.leader.batcher.is_out_of_disk()),
+        )
     }
 
-    /// Hands leadership to a voter that has room, if this leader's disk is full.
-    async fn spare_full_disk(&self) {
-        let Some(to) = self.roomy_voter().filter(|_| self.leader.batcher.term().is_some()) else { return };
+    /// Hands leadership to a voter that has room, if this leader's disk is full. Returns whether it knew one.
+    async fn spare_full_disk(&self) -> bool {
+        let voter = self.roomy_voter().filter(|_| self.leader.batcher.term().is_some());
+        let Some(to) = voter else { return false };
         tracing::warn!(to, "the disk of this leader is full: handing over");
         if let Err(error) = self.hand_over(Some(to), Instant::now()).await {
             tracing::info!(%error, "leadership is not handed over from a full disk");
         }
+        true
     }
 
     fn roomy_voter(&self) -> Option<u64> {
@@ -239,4 +233,21 @@ impl Members {
             report.is_some_and(|report| !report.out_of_disk && !report.asks_to_stop && !report.may_stop)
         })
     }
+}
+
+/// The members with full disks, if without them no quorum is left of those that have answered lately. `None` also where there is
+/// no quorum at all: that is another trouble.
+pub(super) fn full_disks(
+    ledger: &Ledger,
+    roster: &Roster,
+    (own, own_is_full): (u64, bool),
+) -> Option<BTreeSet<u64>> {
+    let membership = ledger.membership()?;
+    let voters: Vec<u64> = membership.voter_ids().collect();
+    let state = |id: u64| if id == own { Some(own_is_full) } else { roster.has_full_disk(id, PRESENT) };
+    let those = |state_is: fn(bool) -> bool| -> BTreeSet<u64> {
+        voters.iter().copied().filter(|id| state(*id).is_some_and(state_is)).collect()
+    };
+    let (answer, roomy) = (those(|_| true), those(|is_full| !is_full));
+    (is_quorum(&membership, &answer) && !is_quorum(&membership, &roomy)).then(|| those(|is_full| is_full))
 }

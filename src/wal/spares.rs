@@ -25,9 +25,9 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How often an idle thread looks whether the disk was filled by somebody else.
 const LOOKING: Duration = Duration::from_secs(1);
 
-/// A lack of space is over once so many bytes are free: as many as may be under way to a follower. On a small disk, a
-/// third of it.
-const HEADROOM_BYTES: u64 = 64 << 20;
+/// A lack of space is over once so many bytes are free: twice as many as may be under way to a follower, so that what the
+/// log itself lets go (`wal.keep_bytes`) does not end it for a moment, over and over. On a small disk, half of it.
+const HEADROOM_BYTES: u64 = 128 << 20;
 
 /// Whether the log has the next segment ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -231,7 +231,7 @@ impl Spares {
         let space = || self.disk.space(&self.dir);
         let has_room = !lacks_space
             || MutexGuard::unlocked(state, space)
-                .is_ok_and(|space| space.free_bytes >= HEADROOM_BYTES.min(space.size_bytes / 3));
+                .is_ok_and(|space| space.free_bytes >= HEADROOM_BYTES.min(space.size_bytes / 2));
         // Another segment may have been asked for meanwhile.
         if has_room && state.shortage.is_none() && state.wanted.is_none() {
             state.lack = None;

@@ -61,12 +61,17 @@ pub(crate) fn vote_request(ballot: wire::Ballot) -> VoteRequest<TypeConfig> {
     request
 }
 
-pub(crate) fn verdict(response: &VoteResponse<TypeConfig>, clocks: wire::Clocks) -> wire::Verdict {
+pub(crate) fn verdict(
+    response: &VoteResponse<TypeConfig>,
+    clocks: wire::Clocks,
+    out_of_disk: bool,
+) -> wire::Verdict {
     wire::Verdict {
         vote: vote(&response.vote),
         granted: response.vote_granted,
         last: response.last_log_id.as_ref().map(log_id),
         clocks,
+        out_of_disk,
     }
 }
 

@@ -232,20 +232,21 @@ impl Reception {
 
     async fn vote(&self, from: u64, ballot: wire::Ballot, is_trial: bool) -> Result<wire::Verdict, Refusal> {
         let clocks = said(self.barrier.time.clocks());
+        let out_of_disk = self.barrier.leader.batcher.is_out_of_disk();
         let is_quiet = self.quiet_until.is_some_and(|until| Instant::now() < until);
         if is_quiet
             && !ballot.transfer
             && let Some(promised) = self.barrier.ledger.promised()
         {
             tracing::info!(candidate = from, "no vote is given so soon after a restart");
-            return Ok(convert::verdict(&VoteResponse::new(promised, None, false), clocks));
+            return Ok(convert::verdict(&VoteResponse::new(promised, None, false), clocks, out_of_disk));
         }
         let request = convert::vote_request(ballot);
         let response =
             if is_trial { self.raft.pre_vote(request).await } else { self.raft.vote(request).await };
         // A dead core answers nobody: the process is about to end.
         let response = response.map_err(|_| Refusal::Forming)?;
-        Ok(convert::verdict(&response, clocks))
+        Ok(convert::verdict(&response, clocks, out_of_disk))
     }
 
     async fn heartbeat(&self, append: wire::Append) -> Result<wire::Appended, Refusal> {

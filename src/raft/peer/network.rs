@@ -180,6 +180,7 @@ impl Peer {
             Say::Verdict(verdict) => {
                 attempts.succeeded();
                 self.time.heard(self.id, clocks(verdict.clocks));
+                self.roster.note_disk(self.id, verdict.out_of_disk);
                 Ok(convert::vote_response(verdict))
             }
             _ => Err(nonsense()),

@@ -34,6 +34,8 @@ struct Inner {
     members: Mutex<BTreeMap<u64, Known>>,
     /// What each member last answered to a heartbeat of this node, and when.
     answers: Mutex<BTreeMap<u64, (Instant, Report)>>,
+    /// Whether the disk of each member was full when it last answered a heartbeat, or a request for its vote.
+    disks: Mutex<BTreeMap<u64, (Instant, bool)>>,
     /// In which term each member has taken a heartbeat of this node as leader, and when the last such one was sent.
     followed: Mutex<BTreeMap<u64, (u64, Instant)>>,
     /// Up to where each member has acknowledged the log to this node as leader, and in which term.
@@ -99,7 +101,7 @@ impl Roster {
         (secret, transport): (Arc<Secret>, Option<Arc<dyn Transport>>),
         guard: Arc<Guard>,
     ) -> Roster {
-        let (members, answers, followed, acknowledged, attempts) = Default::default();
+        let (members, answers, disks, followed, acknowledged, attempts) = Default::default();
         Roster(Arc::new(Inner {
             me,
             max_level,
@@ -109,6 +111,7 @@ impl Roster {
             guard,
             members,
             answers,
+            disks,
             followed,
             acknowledged,
             quorum_lost: AtomicBool::new(false),
@@ -149,7 +152,19 @@ impl Roster {
     /// A member has answered a heartbeat.
     pub(crate) fn answered(&self, id: u64, report: Report) {
         self.0.guard.answered(id, report.boot.into());
+        self.note_disk(id, report.out_of_disk);
         self.0.answers.lock().insert(id, (Instant::now(), report));
+    }
+
+    /// A member has said whether its disk is full.
+    pub(crate) fn note_disk(&self, id: u64, is_full: bool) {
+        self.0.disks.lock().insert(id, (Instant::now(), is_full));
+    }
+
+    /// Whether the disk of a member is full, if it has said so lately.
+    pub(crate) fn has_full_disk(&self, id: u64, lately: Duration) -> Option<bool> {
+        let disks = self.0.disks.lock();
+        disks.get(&id).filter(|(at, _)| at.elapsed() < lately).map(|(_, is_full)| *is_full)
     }
 
     /// What a member said of itself with its last answer to a heartbeat.
@@ -238,6 +253,7 @@ impl Roster {
         let mut members = self.0.members.lock();
         members.retain(|id, _| membership.get_node(id).is_some());
         self.0.answers.lock().retain(|id, _| membership.get_node(id).is_some());
+        self.0.disks.lock().retain(|id, _| membership.get_node(id).is_some());
         self.0.followed.lock().retain(|id, _| membership.get_node(id).is_some());
         self.0.attempts.lock().retain(|(id, _), _| membership.get_node(id).is_some());
         for (id, member) in membership.nodes() {

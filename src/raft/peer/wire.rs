@@ -76,6 +76,9 @@ pub(crate) struct Verdict {
     pub(crate) last: Option<LogId>,
     #[prost(message, required, tag = "4")]
     pub(crate) clocks: Clocks,
+    /// Its disk is full.
+    #[prost(bool, tag = "5")]
+    pub(crate) out_of_disk: bool,
 }
 
 /// An entry: position, and payload as the log has it.
