@@ -237,7 +237,8 @@ mod tests {
     /// Goal: one `Host`, by a name that no page of another site can have; one coding of the transfer.
     #[test]
     fn the_frame_of_a_request_is_checked() {
-        let cases: [(&[(&str, &str)], Option<Code>); 12] = [
+        type Case = (&'static [(&'static str, &'static str)], Option<Code>);
+        let cases: [Case; 12] = [
             (&[], Some(Code::InvalidArgument)),
             (&[("host", "localhost"), ("host", "localhost")], Some(Code::InvalidArgument)),
             (&[("host", "")], Some(Code::InvalidArgument)),

@@ -333,10 +333,12 @@ impl Members {
         for way in self.leader.roster.others(&self.config.seeds) {
             match way.call(Ask::Join(join.clone()), PRESENT).await {
                 Ok(Say::Joined(Joined { cluster: Some(_), .. })) => return,
-                Ok(Say::Joined(Joined { reason, .. })) => {
-                    if std::mem::replace(&mut *self.address_refusal.lock(), reason.clone()) != reason {
-                        tracing::warn!(reason, "the members do not take note of this node's new address");
-                    }
+                // Without a leader nobody takes note of anything, and that is told already.
+                Ok(Say::Joined(Joined { reason, .. }))
+                    if reason != ClusterError::NoLeader.to_string()
+                        && std::mem::replace(&mut *self.address_refusal.lock(), reason.clone()) != reason =>
+                {
+                    tracing::warn!(reason, "the members do not take note of this node's new address");
                 }
                 _ => {}
             }

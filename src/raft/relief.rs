@@ -82,10 +82,11 @@ impl Maintenance {
                     // The snapshot of a large store takes its time: most of it is left to others.
                     let rest = begun.elapsed() * RESTS;
                     retry_at = Instant::now() + rest.max(if has_segment { AGAIN } else { RETRY });
-                    if self.batcher.is_out_of_disk() && Instant::now() >= hand_over_at {
-                        if self.members.spare_full_disk().await {
-                            hand_over_at = Instant::now() + HAND_OVER;
-                        }
+                    if self.batcher.is_out_of_disk()
+                        && Instant::now() >= hand_over_at
+                        && self.members.spare_full_disk().await
+                    {
+                        hand_over_at = Instant::now() + HAND_OVER;
                     }
                 }
                 Some(Lack::Space) => {}

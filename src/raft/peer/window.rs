@@ -18,8 +18,11 @@ pub(crate) struct Window {
     bytes: Arc<Semaphore>,
     most: u32,
     /// With the room in the log that each was promised, if it needs some.
-    under_way: Arc<Mutex<VecDeque<(OwnedSemaphorePermit, Option<Grant>)>>>,
+    under_way: Arc<Mutex<VecDeque<Held>>>,
 }
+
+/// What a message under way holds.
+type Held = (OwnedSemaphorePermit, Option<Grant>);
 
 impl Window {
     pub(crate) fn new(most: u32) -> Window {
