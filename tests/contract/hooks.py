@@ -1,5 +1,6 @@
 """What schemathesis has to be told beside the document: MessagePack, and rules that OpenAPI cannot say."""
 
+import ipaddress
 import itertools
 import re
 
@@ -51,9 +52,21 @@ def map_path_parameters(context, path_parameters):
     return path_parameters
 
 
+def is_address(text):
+    """Host and port. The document has a pattern of it that is for people, and takes more."""
+    host, _, port = str(text).rpartition(":")
+    if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
+        return False
+    try:
+        return bool(ipaddress.IPv6Address(host[1:-1]) if host.startswith("[") else ipaddress.IPv4Address(host))
+    except ValueError:
+        labels = host.split(".")
+        return all(re.fullmatch("[A-Za-z0-9_-]{1,63}", label) for label in labels) and not labels[-1].isdigit()
+
+
 @schemathesis.hook
 def filter_case(context, case):
-    """Leaves out what the parameters of an operation allow one by one and exclude together.
+    """Leaves out what the parameters of an operation allow one by one and exclude together, and what no pattern can say.
 
     The document says it in words: `ttl_ms` and `keep_ttl=true`, and `If-Match` and `If-None-Match` of a write. And
     schemathesis turns a quoted header, as its pattern wants it, into an empty one and takes that for a good request. Cases
@@ -64,6 +77,8 @@ def filter_case(context, case):
     if isinstance(case.body, dict) and isinstance(case.body.get("max_value_bytes"), int):
         # A limit of one byte is a good setting, with which every later write of a value is refused.
         return case.body["max_value_bytes"] >= 8 << 20
+    if isinstance(case.body, dict) and "address" in case.body:
+        return is_address(case.body["address"])
     query, headers = case.query or {}, case.headers or {}
     if "ttl_ms" in query and str(query.get("keep_ttl")).lower() == "true":
         return False
