@@ -170,7 +170,7 @@ async fn a_lack_of_files_is_not_told_as_a_full_disk() {
         }
         assert!(written < 1_000, "the log never needs a file");
     };
-    assert_eq!(refused, WriteError::Unavailable);
+    assert_eq!(refused, WriteError::Overloaded);
     assert!(!node.status().is_out_of_disk && node.status().ready);
     disk.clear_faults();
     let deadline = soon();

@@ -138,7 +138,7 @@ impl Batcher {
     /// leader whose disk is full, and by one that would find no quorum to store them. While room is being made they wait.
     fn disks(&self) -> Disks {
         match self.wal.lack() {
-            Some(Lack::Files) => Disks::Closed(WriteError::Unavailable),
+            Some(Lack::Files) => Disks::Closed(WriteError::Overloaded),
             Some(Lack::Space) if self.gave_up.load(Ordering::Acquire) => Disks::Closed(WriteError::OutOfDisk),
             Some(Lack::Space) => Disks::MakeRoom,
             None if self.quorum_is_full.load(Ordering::Acquire) => Disks::Closed(WriteError::OutOfDisk),
@@ -193,6 +193,7 @@ impl Batcher {
     /// This node does not lead any more: what waits was not proposed.
     pub(super) fn follow(&self) {
         self.leads.store(0, Ordering::Release);
+        self.note_quorum(false);
         let waiting = {
             let mut queue = self.queue.lock();
             queue.phase = Phase::Follows;
@@ -284,7 +285,7 @@ impl Batcher {
                     continue;
                 }
             };
-            let proposal = Proposal::waited_for(bytes, Batch { callers, _place: place, _grant: grant });
+            let proposal = Proposal::waited_for(bytes, Batch { callers, _place: place }, grant);
             let refused = proposal.clone();
             let reply = types::Reply::new(move |result: openraft::raft::ClientWriteResult<TypeConfig>| {
                 if let (Err(error), Some(batch)) = (result, refused.take_batch()) {
@@ -324,16 +325,18 @@ impl Batcher {
     async fn next(&self) -> Option<Parcel> {
         loop {
             let changed = self.changed.notified();
+            // While room is being made transactions stay in the queue, where they can be withdrawn.
+            let must_wait = self.disks() == Disks::MakeRoom;
             {
                 let mut queue = self.queue.lock();
                 if queue.closed {
                     return None;
                 }
-                if let Some(parcel) = self.pack(&mut queue) {
+                if let Some(parcel) = self.pack(&mut queue, must_wait) {
                     return Some(parcel);
                 }
             }
-            if self.disks() == Disks::MakeRoom {
+            if must_wait {
                 // Nobody tells when there is room.
                 sleep(ROOM_INTERVAL).await;
                 continue;
@@ -343,10 +346,8 @@ impl Batcher {
     }
 
     /// The transactions of the next entry, if there is something to propose and an entry may go.
-    fn pack(&self, queue: &mut Queue) -> Option<Parcel> {
+    fn pack(&self, queue: &mut Queue, must_wait: bool) -> Option<Parcel> {
         let term = queue.phase.term()?;
-        // While room is being made transactions stay in the queue, where they can be withdrawn.
-        let must_wait = self.disks() == Disks::MakeRoom;
         let parcel = if must_wait { None } else { queue.packing.take(&self.flight) };
         let (waiting, place) = match parcel {
             Some(parcel) => parcel,

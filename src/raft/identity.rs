@@ -24,6 +24,7 @@
 //! moved into `retired-<cluster>-<node>/` at the next start, and never deleted.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -426,12 +427,16 @@ impl Directory {
     }
 
     pub(super) fn write(&self, name: &str, value: &impl Serialize) -> Result<(), OpenError> {
+        let write = || self.try_write(name, value);
+        let written = self.ballast().helping(MAX_MARK_BYTES, write);
+        written.map_err(|error| OpenError::io(self.root.join(name), error))
+    }
+
+    /// As [`Directory::write`], without the space that is kept for a full disk: for what a node can go on without.
+    pub(super) fn try_write(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
         let mut bytes = serde_json::to_vec_pretty(value).expect("plain fields always serialise");
         bytes.push(b'\n');
-        let write = || disk::replace(self.disk.as_ref(), &self.root, name, &bytes);
-        self.ballast()
-            .helping(MAX_MARK_BYTES, write)
-            .map_err(|error| OpenError::io(self.root.join(name), error))
+        disk::replace(self.disk.as_ref(), &self.root, name, &bytes)
     }
 
     pub(super) fn id(&self, name: &str, digits: &str) -> Result<u128, OpenError> {

@@ -16,11 +16,11 @@ use tokio::time::{Instant, sleep};
 
 use super::batcher::Batcher;
 use super::cluster_time::ClusterTime;
+use super::full_disks::full_disks;
 use super::identity::random_id;
 use super::ledger::Ledger;
 use super::machine::Machine;
 use super::peer::Roster;
-use super::relief::full_disks;
 use super::replica::Replica;
 use super::types::TypeConfig;
 use super::{Failure, WriteError};

@@ -108,12 +108,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let mut records = Vec::new();
+        let (mut records, mut grants) = (Vec::new(), Vec::new());
         // Who votes must survive a power cut in every durability mode.
         let mut synced = false;
         for entry in entries {
             match &entry.payload {
-                EntryPayload::Normal(proposal) => self.pending.appended(entry.index(), proposal),
+                EntryPayload::Normal(proposal) => {
+                    self.pending.appended(entry.index(), proposal);
+                    grants.extend(proposal.take_grant());
+                }
                 EntryPayload::Membership(membership) => {
                     self.ledger.appended(entry.index(), membership);
                     synced = true;
@@ -124,6 +127,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         }
         let pending = Arc::clone(&self.pending);
         let done = Box::new(move |result: Result<(), wal::Error>| {
+            drop(grants);
             if result.is_err() {
                 pending.abandon();
             }

@@ -274,7 +274,7 @@ impl Maintenance {
     /// so nothing is purged.
     async fn snapshot_and_purge(&self) -> Result<(), AdminError> {
         let index = self.take_snapshot().await?;
-        let older = self.snapshots.older_index();
+        let older = self.snapshots.older_index().await;
         let Some(older) = older.map_err(|error| AdminError::Failed(error.to_string()))? else {
             return Ok(());
         };

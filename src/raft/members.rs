@@ -121,6 +121,12 @@ impl Members {
         effective.await.map_err(|_| ClusterError::Unavailable)
     }
 
+    /// The membership that a quorum has.
+    async fn committed(&self) -> Result<Arc<StoredMembership>, ClusterError> {
+        let committed = self.raft.with_raft_state(|state| Arc::clone(state.membership_state.committed()));
+        committed.await.map_err(|_| ClusterError::Unavailable)
+    }
+
     /// A node asks to be a member. One that is known already is told its id, by any member.
     pub(super) async fn join(&self, join: Join) -> Joined {
         match self.try_join(join).await {
@@ -131,8 +137,9 @@ impl Members {
 
     async fn try_join(&self, join: Join) -> Result<Joined, ClusterError> {
         let incarnation = u128::from(join.incarnation);
-        let effective = self.effective().await?;
-        let known = find(&effective, incarnation);
+        // Not before it is certain: with the id a node may give up what it had.
+        let committed = self.committed().await?;
+        let known = find(&committed, incarnation);
         if let Some((node, member)) = &known
             && member.advertise == join.name
         {
@@ -181,7 +188,10 @@ impl Members {
                 self.check_address(&effective, Some(node), &member.advertise)?;
                 self.set(node, Member { learner: known.learner, ..member }).await?;
             }
-            return Ok(node);
+            let committed = self.committed().await?;
+            let is_certain = find(&committed, incarnation).is_some();
+            let unknown = || ClusterError::Unknown("its admission is not committed yet".into());
+            return is_certain.then_some(node).ok_or_else(unknown);
         }
         if join.known {
             // It was removed before it could tell.

@@ -27,6 +27,7 @@ mod config;
 mod error;
 mod formation;
 mod forward;
+mod full_disks;
 mod health;
 mod identity;
 mod ignition;

@@ -200,9 +200,15 @@ impl Flight {
 
     /// Whether a parcel may go. If not, there is no need to wake who lets them go: that happens when one has come back.
     pub(super) fn is_open(&self, load: Load) -> bool {
-        let most = if load == Load::Part { EAGER } else { MOST };
-        self.under_way.all.load(Ordering::Acquire) < most
-            && (load != Load::Large || self.under_way.large.load(Ordering::Acquire) < LARGE)
+        let large = self.under_way.large.load(Ordering::Acquire);
+        let all = self.under_way.all.load(Ordering::Acquire);
+        all < MOST
+            && match load {
+                // Those may be under way for long, and a lone small one is not to wait for them.
+                Load::Part => all.saturating_sub(large) < EAGER,
+                Load::Full => true,
+                Load::Large => large < LARGE,
+            }
     }
 
     /// Lets a parcel go, if it may.
@@ -297,7 +303,7 @@ mod tests {
         }
         let mut under_way: Vec<_> = std::iter::from_fn(|| packing.take(&flight)).collect();
         assert_eq!(under_way.len(), LARGE);
-        packing.push("small", PARCEL_COMMANDS, 1);
+        packing.push("small", 1, 1);
         let (passed, place) = packing.take(&flight).expect("it may pass");
         assert_eq!(passed, ["small"]);
         assert!(!packing.may_go(&flight), "the other large ones wait");

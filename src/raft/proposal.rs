@@ -46,8 +46,6 @@ pub(super) struct Batch {
     pub(super) callers: Vec<Caller>,
     /// Its place among the entries under way.
     pub(super) _place: Place,
-    /// Its room in the log.
-    pub(super) _grant: Grant,
 }
 
 impl Batch {
@@ -77,16 +75,28 @@ pub(super) struct Proposal(Arc<Inner>);
 struct Inner {
     bytes: Bytes,
     batch: Mutex<Option<Batch>>,
+    /// Its room in the log, until it is handed to the log: who waits may be told before it is on this disk, or long after.
+    grant: Mutex<Option<Grant>>,
 }
 
 impl Proposal {
     /// An entry that nobody here waits for.
     pub(super) fn replicated(bytes: Bytes) -> Proposal {
-        Proposal(Arc::new(Inner { bytes, batch: Mutex::new(None) }))
+        Proposal(Arc::new(Inner { bytes, batch: Mutex::new(None), grant: Mutex::new(None) }))
     }
 
-    pub(super) fn waited_for(bytes: Bytes, batch: Batch) -> Proposal {
-        Proposal(Arc::new(Inner { bytes, batch: Mutex::new(Some(batch)) }))
+    pub(super) fn waited_for(bytes: Bytes, batch: Batch, grant: Grant) -> Proposal {
+        Proposal(Arc::new(Inner { bytes, batch: Mutex::new(Some(batch)), grant: Mutex::new(Some(grant)) }))
+    }
+
+    /// Gives it the room of an append whose first entry it is.
+    pub(super) fn hold(&self, grant: Grant) {
+        *self.0.grant.lock() = Some(grant);
+    }
+
+    /// Its room in the log, for whoever appends it: to be held until it is on disk.
+    pub(super) fn take_grant(&self) -> Option<Grant> {
+        self.0.grant.lock().take()
     }
 
     /// The encoded entry.

@@ -16,10 +16,9 @@ use std::sync::atomic::Ordering;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::AdminError;
-use super::ledger::{Ledger, is_quorum};
+use super::full_disks::full_disks;
 use super::maintenance::{Maintenance, ticks};
-use super::members::{Members, PRESENT};
-use super::peer::Roster;
+use super::members::Members;
 use crate::disk::Ballast;
 use crate::wal::{Lack, Room};
 
@@ -183,6 +182,11 @@ impl Maintenance {
         let mut ticks = ticks(LOOKING);
         let mut was_full = false;
         while !self.stopped_at(&mut ticks).await {
+            if self.batcher.term().is_none() {
+                // What it begins to lead with is noted by `lead`.
+                was_full = false;
+                continue;
+            }
             let full = self.members.full_disks();
             let is_full = full.is_some();
             self.batcher.note_quorum(is_full);
@@ -234,21 +238,4 @@ impl Members {
             report.is_some_and(|report| !report.out_of_disk && !report.asks_to_stop && !report.may_stop)
         })
     }
-}
-
-/// The members with full disks, if without them no quorum is left of those that have answered lately. `None` also where there is
-/// no quorum at all: that is another trouble.
-pub(super) fn full_disks(
-    ledger: &Ledger,
-    roster: &Roster,
-    (own, own_is_full): (u64, bool),
-) -> Option<BTreeSet<u64>> {
-    let membership = ledger.membership()?;
-    let voters: Vec<u64> = membership.voter_ids().collect();
-    let state = |id: u64| if id == own { Some(own_is_full) } else { roster.has_full_disk(id, PRESENT) };
-    let those = |state_is: fn(bool) -> bool| -> BTreeSet<u64> {
-        voters.iter().copied().filter(|id| state(*id).is_some_and(state_is)).collect()
-    };
-    let (answer, roomy) = (those(|_| true), those(|is_full| !is_full));
-    (is_quorum(&membership, &answer) && !is_quorum(&membership, &roomy)).then(|| those(|is_full| is_full))
 }

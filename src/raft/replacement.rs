@@ -44,7 +44,9 @@ impl Directory {
 
     /// Finishes a move that was cut off: node.json went first.
     pub(super) fn finish_replacement(&self) -> Result<(), OpenError> {
-        if !self.has_node()? && self.read::<JoinFile>(AGAIN)?.is_some() { self.replace() } else { Ok(()) }
+        // A recovery that was cut off has moved it too, and is to be begun again by whoever began it.
+        let was_admitted = !self.has_node()? && !self.is_being_restored()?;
+        if was_admitted && self.read::<JoinFile>(AGAIN)?.is_some() { self.replace() } else { Ok(()) }
     }
 }
 

@@ -94,9 +94,13 @@ impl Snapshots {
         self.0.current.lock().as_ref().and_then(|snapshot| snapshot.meta.last_log_id).map(|id| id.index)
     }
 
-    /// Index of the last entry in the older snapshot that is kept, if there are two: the log behind it must stay.
-    pub(super) fn older_index(&self) -> Result<Option<u64>, snapshot::Error> {
-        Ok(self.0.folder.list()?.iter().skip(1).last().map(|found| found.last_log.index))
+    /// Index of the last entry in the older snapshot that is kept, if there are two that are whole: the log behind it must
+    /// stay.
+    pub(super) async fn older_index(&self) -> Result<Option<u64>, snapshot::Error> {
+        let folder = self.0.folder.clone();
+        let kept = tokio::task::spawn_blocking(move || folder.retain(KEEP)).await;
+        let kept = kept.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        Ok(kept.get(1).map(|found| found.last_log.index))
     }
 
     /// Removes all but the newest snapshot that is whole. Blocks.

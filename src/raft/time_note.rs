@@ -99,7 +99,7 @@ impl TimeNote {
         }
         let cluster = hex(self.cluster);
         let file = TimeFile { format: FORMAT, sum: sum(&cluster, now.0), cluster, at_ms: now.0 };
-        let written = self.directory.write(TIME, &file);
+        let written = self.directory.try_write(TIME, &file);
         let had_failed = std::mem::replace(&mut state.failed, written.is_err());
         match written {
             Ok(()) => state.noted = now,

@@ -89,7 +89,8 @@ impl Wal {
             tracing::warn!(file = %segment.path.display(), offset = end, "a torn end was cut off");
         }
         let place = (Arc::clone(&disk), dir.to_path_buf());
-        let spares = Arc::new(Spares::new(disk, dir.to_path_buf(), identity, found.spare));
+        let usual = shared.config.segment_bytes;
+        let spares = Arc::new(Spares::new(disk, dir.to_path_buf(), identity, found.spare, usual));
         spares.remove(found.survey.obsolete);
         let tail = Tail::new(segment, end, Vec::new());
         let writer = Writer::new(Arc::clone(&shared), Arc::clone(&spares), tail, states, contents);

@@ -26,8 +26,15 @@ const RETRY: Duration = Duration::from_millis(200);
 const LOOKING: Duration = Duration::from_secs(1);
 
 /// A lack of space is over once so many bytes are free: twice as many as may be under way to a follower, so that what the
-/// log itself lets go (`wal.keep_bytes`) does not end it for a moment, over and over. On a small disk, half of it.
+/// log itself lets go (`wal.keep_bytes`) does not end it for a moment, over and over. On a small disk it is half of what the
+/// two segments leave that a log always has, or an eighth of the disk.
 const HEADROOM_BYTES: u64 = 128 << 20;
+
+/// What must be free on a disk of that size.
+fn headroom(size_bytes: u64, segment_bytes: u64) -> u64 {
+    let segments = 2 * segment_bytes;
+    HEADROOM_BYTES.min((size_bytes.saturating_sub(segments) / 2).max(size_bytes / 8))
+}
 
 /// Whether the log has the next segment ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,6 +62,8 @@ pub(super) struct Spares {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     identity: Identity,
+    /// The usual length of a segment.
+    segment_bytes: u64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -81,9 +90,10 @@ impl Spares {
         dir: PathBuf,
         identity: Identity,
         found: Option<Segment>,
+        segment_bytes: u64,
     ) -> Spares {
         let state = State { ready: found.map(Arc::new), ..State::default() };
-        Spares { disk, dir, identity, state: Mutex::new(state), changed: Condvar::new() }
+        Spares { disk, dir, identity, segment_bytes, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     /// Asks for the next segment. One of the wrong length, found at the start or made before, is replaced.
@@ -231,7 +241,7 @@ impl Spares {
         let space = || self.disk.space(&self.dir);
         let has_room = !lacks_space
             || MutexGuard::unlocked(state, space)
-                .is_ok_and(|space| space.free_bytes >= HEADROOM_BYTES.min(space.size_bytes / 2));
+                .is_ok_and(|space| space.free_bytes >= headroom(space.size_bytes, self.segment_bytes));
         // Another segment may have been asked for meanwhile.
         if has_room && state.shortage.is_none() && state.wanted.is_none() {
             state.lack = None;
@@ -318,7 +328,7 @@ mod tests {
         disk.create_dir_all(dir).unwrap();
         disk.set_capacity(Some(0));
         let identity = Identity { cluster: 1, node: 1, incarnation: 1 };
-        let spares = Spares::new(Arc::new(disk.clone()), dir.to_path_buf(), identity, None);
+        let spares = Spares::new(Arc::new(disk.clone()), dir.to_path_buf(), identity, None, 4_096);
         let plan = Plan { sequence: 1, previous_id: 0, length: 4096 };
         spares.request(plan);
         let tries = || disk.trace().iter().filter(|(operation, _)| *operation == Operation::Create).count();
@@ -331,7 +341,7 @@ mod tests {
             assert_eq!(spares.room(), Room::Reserve);
             disk.set_capacity(None);
             eventually("the segment", || spares.is_ready(plan));
-            assert_eq!(spares.room(), Room::Ample);
+            eventually("room", || spares.room() == Room::Ample);
             spares.end();
         });
         assert_eq!(*ear.0.lock(), [Level::WARN, Level::INFO]);

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use futures_util::stream::{BoxStream, FuturesUnordered};
 use futures_util::{StreamExt, stream};
+use openraft::EntryPayload;
 use openraft::errors::Fatal;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult, VoteResponse};
 use parking_lot::Mutex;
@@ -291,7 +292,15 @@ impl Reception {
                     }
                     let bytes = prost::Message::encoded_len(&append);
                     let request = convert::append_request(append).ok()?;
-                    taken.send_with(bytes, grant).await.then_some(request)
+                    let first = request.entries.iter().find_map(|entry| match &entry.payload {
+                        EntryPayload::Normal(proposal) => Some(proposal),
+                        _ => None,
+                    });
+                    // What raft itself needs is small, and the reserve is there for it.
+                    if let (Some(first), Some(grant)) = (first, grant) {
+                        first.hold(grant);
+                    }
+                    taken.send(bytes).await.then_some(request)
                 }
             })
             .take_while(|request| std::future::ready(request.is_some()))

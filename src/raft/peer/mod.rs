@@ -22,6 +22,7 @@ mod network;
 mod party;
 mod roster;
 mod secret;
+mod sending;
 mod server;
 mod tls;
 mod unproven;

@@ -21,7 +21,7 @@ use openraft::raft::{
 };
 use openraft::type_config::alias::SnapshotOf;
 use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::attempts::{Attempts, Purpose};
 use super::envelope::Refusal;
@@ -33,21 +33,11 @@ use super::{commits, convert};
 use crate::model::Timestamp;
 use crate::raft::cluster_time::{Clocks, ClusterTime};
 use crate::raft::ledger::Ledger;
-use crate::raft::snapshot::Sending;
 use crate::raft::snapshots::{SnapshotFile, Snapshots};
 use crate::raft::types::{Member, TypeConfig, Vote};
 
 /// Bytes of entries that may be under way to a follower.
 const UNACKNOWLEDGED_BYTES: u32 = 32 << 20;
-
-/// Bytes of a snapshot that travel in one message.
-const PIECE_BYTES: usize = 1 << 20;
-
-/// A member that was heard in this time can be sent a snapshot.
-const HEARD: Duration = Duration::from_secs(2);
-
-/// How often it is looked whether a member is heard that is to get a snapshot.
-const LISTENING: Duration = Duration::from_millis(200);
 
 /// Makes connections to members.
 pub(crate) struct Peers {
@@ -59,12 +49,12 @@ pub(crate) struct Peers {
 
 /// A connection to one member.
 pub(crate) struct Peer {
-    id: u64,
+    pub(super) id: u64,
     purpose: Purpose,
-    roster: Roster,
+    pub(super) roster: Roster,
     time: Arc<ClusterTime>,
     ledger: Arc<Ledger>,
-    snapshots: Snapshots,
+    pub(super) snapshots: Snapshots,
 }
 
 impl Peers {
@@ -140,11 +130,11 @@ impl Peer {
         Judge { roster: self.roster.clone(), id: self.id, term: AtomicU64::new(term) }
     }
 
-    fn way(&self) -> Result<Way, CallError> {
+    pub(super) fn way(&self) -> Result<Way, CallError> {
         self.roster.way(self.id).ok_or_else(|| CallError::Unsent("no address is known".into()))
     }
 
-    fn attempts(&self) -> Arc<Attempts> {
+    pub(super) fn attempts(&self) -> Arc<Attempts> {
         self.roster.attempts(self.id, self.purpose)
     }
 
@@ -244,73 +234,6 @@ impl Peer {
             Poll::Ready(None)
         });
         Ok(results.chain(end).boxed())
-    }
-
-    /// Returns once a member is there to take the snapshot that ends at `index`, and the last one that failed was long enough
-    /// ago.
-    ///
-    /// # Errors
-    /// There is a newer one, which may fit where the one before did not: it is to be sent instead.
-    async fn can_take_a_snapshot(&self, index: u64) -> Result<(), CallError> {
-        let attempts = self.attempts();
-        loop {
-            let is_heard = self.roster.last_answer(self.id).is_some_and(|at| at.elapsed() <= HEARD);
-            if is_heard && attempts.is_ready() {
-                return Ok(());
-            }
-            if is_heard && self.snapshots.index() > Some(index) {
-                attempts.may_begin();
-                return Err(CallError::Unsent("there is a newer snapshot".into()));
-            }
-            sleep(LISTENING).await;
-        }
-    }
-
-    async fn send_snapshot(
-        &self,
-        vote: &Vote,
-        sending: Sending,
-        patience: Duration,
-    ) -> Result<wire::Installed, CallError> {
-        let (way, bytes) = (self.way()?, sending.bytes());
-        if self.attempts().reason().is_none() {
-            tracing::info!(to = self.id, bytes, "sending a snapshot");
-        }
-        // Where reading fails the stream ends early, and the receiver does not take what is too short.
-        let pieces = Peer::pieces(vote, sending).take_while(|piece| {
-            if let Err(error) = piece {
-                tracing::warn!(%error, "a snapshot that is being sent cannot be read");
-            }
-            std::future::ready(piece.is_ok())
-        });
-        let installing = way.link().install(&way.envelope, pieces.filter_map(|piece| async { piece.ok() }));
-        let installed = tokio::time::timeout(patience, installing).await;
-        installed.unwrap_or_else(|_| Err(CallError::Lost("too late".into())))
-    }
-
-    /// The pieces of a snapshot, read as they are asked for.
-    fn pieces(
-        vote: &Vote,
-        sending: Sending,
-    ) -> impl Stream<Item = Result<wire::Piece, String>> + Send + 'static + use<> {
-        let head = wire::Piece {
-            vote: Some(convert::vote(vote)),
-            length: sending.bytes(),
-            bytes: Default::default(),
-        };
-        let pieces = stream::unfold(Some(sending), |sending| async move {
-            let mut sending = sending?;
-            let read = tokio::task::spawn_blocking(move || (sending.next(PIECE_BYTES), sending)).await;
-            match read {
-                Ok((Ok(bytes), _)) if bytes.is_empty() => None,
-                Ok((Ok(bytes), sending)) => {
-                    Some((Ok(wire::Piece { vote: None, length: 0, bytes: bytes.into() }), Some(sending)))
-                }
-                Ok((Err(error), _)) => Some((Err(error.to_string()), None)),
-                Err(panic) => Some((Err(panic.to_string()), None)),
-            }
-        });
-        stream::once(std::future::ready(Ok(head))).chain(pieces)
     }
 }
 

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::wal::Grant;
-
 /// What a message takes in memory beside its bytes, about: a disk that hangs must not let small ones fill it.
 const OVERHEAD: usize = 512;
 
@@ -17,12 +15,8 @@ const OVERHEAD: usize = 512;
 pub(crate) struct Window {
     bytes: Arc<Semaphore>,
     most: u32,
-    /// With the room in the log that each was promised, if it needs some.
-    under_way: Arc<Mutex<VecDeque<Held>>>,
+    under_way: Arc<Mutex<VecDeque<OwnedSemaphorePermit>>>,
 }
-
-/// What a message under way holds.
-type Held = (OwnedSemaphorePermit, Option<Grant>);
 
 impl Window {
     pub(crate) fn new(most: u32) -> Window {
@@ -31,15 +25,10 @@ impl Window {
 
     /// Waits until a message of `bytes` may go; `false`: nobody waits for answers any more.
     pub(crate) async fn send(&self, bytes: usize) -> bool {
-        self.send_with(bytes, None).await
-    }
-
-    /// As [`Window::send`], and holds the message's room in the log until it is answered.
-    pub(crate) async fn send_with(&self, bytes: usize, grant: Option<Grant>) -> bool {
         let cost = u32::try_from(bytes + OVERHEAD).unwrap_or(u32::MAX).min(self.most);
         let permit = Arc::clone(&self.bytes).acquire_many_owned(cost).await.ok();
         let may_go = permit.is_some();
-        self.under_way.lock().extend(permit.map(|permit| (permit, grant)));
+        self.under_way.lock().extend(permit);
         may_go
     }
 
