@@ -121,10 +121,12 @@ impl Members {
         effective.await.map_err(|_| ClusterError::Unavailable)
     }
 
-    /// The membership that a quorum has.
-    async fn committed(&self) -> Result<Arc<StoredMembership>, ClusterError> {
+    /// Whether a quorum has it that this node is a member: with its id it may give up what it had before. Founders are
+    /// members from the first entry on, which nobody but them can commit.
+    async fn is_certain(&self, node: u64) -> Result<bool, ClusterError> {
         let committed = self.raft.with_raft_state(|state| Arc::clone(state.membership_state.committed()));
-        committed.await.map_err(|_| ClusterError::Unavailable)
+        let committed = committed.await.map_err(|_| ClusterError::Unavailable)?;
+        Ok(node <= FOUNDERS_MAX || committed.get_node(&node).is_some())
     }
 
     /// A node asks to be a member. One that is known already is told its id, by any member.
@@ -137,11 +139,11 @@ impl Members {
 
     async fn try_join(&self, join: Join) -> Result<Joined, ClusterError> {
         let incarnation = u128::from(join.incarnation);
-        // Not before it is certain: with the id a node may give up what it had.
-        let committed = self.committed().await?;
-        let known = find(&committed, incarnation);
+        let effective = self.effective().await?;
+        let known = find(&effective, incarnation);
         if let Some((node, member)) = &known
             && member.advertise == join.name
+            && self.is_certain(*node).await?
         {
             return Ok(self.joined(*node));
         }
@@ -188,10 +190,8 @@ impl Members {
                 self.check_address(&effective, Some(node), &member.advertise)?;
                 self.set(node, Member { learner: known.learner, ..member }).await?;
             }
-            let committed = self.committed().await?;
-            let is_certain = find(&committed, incarnation).is_some();
             let unknown = || ClusterError::Unknown("its admission is not committed yet".into());
-            return is_certain.then_some(node).ok_or_else(unknown);
+            return self.is_certain(node).await?.then_some(node).ok_or_else(unknown);
         }
         if join.known {
             // It was removed before it could tell.
