@@ -36,6 +36,9 @@ const ENTRY_TOUCHES: usize = 1_024;
 /// How often those who wait for room on a disk look again.
 const ROOM_INTERVAL: Duration = Duration::from_millis(10);
 
+/// A disk on which something was freed just now may still seem to have no room for an entry.
+const JUST_FREED: Duration = Duration::from_millis(250);
+
 /// How long an entry that is packed already waits for room on the disk.
 const ENTRY_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -301,7 +304,8 @@ impl Batcher {
 
     /// Room in this node's log for an entry.
     async fn room(&self, payload_bytes: usize, urgency: Urgency) -> Result<Grant, WriteError> {
-        let deadline = Instant::now() + ENTRY_PATIENCE;
+        let begun = Instant::now();
+        let deadline = begun + ENTRY_PATIENCE;
         loop {
             match self.wal.admit(append_bytes(1, payload_bytes), urgency) {
                 Admission::Granted(grant) => return Ok(grant),
@@ -313,8 +317,8 @@ impl Batcher {
                     match self.disks() {
                         Disks::Closed(error) => return Err(error),
                         // Too large for what the disk has left.
-                        Disks::Open => return Err(WriteError::OutOfDisk),
-                        Disks::MakeRoom => sleep(ROOM_INTERVAL).await,
+                        Disks::Open if begun.elapsed() > JUST_FREED => return Err(WriteError::OutOfDisk),
+                        Disks::Open | Disks::MakeRoom => sleep(ROOM_INTERVAL).await,
                     }
                 }
             }

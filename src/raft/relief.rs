@@ -101,6 +101,7 @@ impl Maintenance {
 
     /// Makes room if the next segment is missing, or the log is to be trimmed. Returns whether there is a next segment now.
     async fn relieve_once(&self, trim: bool) -> bool {
+        let lacks = self.wal.lacks();
         if self.wal.lacks_segment() || trim {
             match self.make_room().await {
                 Ok(()) => {}
@@ -113,7 +114,8 @@ impl Maintenance {
                 tokio::time::sleep(LOOKING).await;
             }
         }
-        let is_short = self.wal.room() == Room::Reserve;
+        // Another lack than the one that was relieved: writers were fast, and what was freed is full again.
+        let is_short = self.wal.room() == Room::Reserve && self.wal.lacks() == lacks;
         if is_short && !self.batcher.is_out_of_disk() {
             tracing::warn!(
                 "the disk is full: what this node could free of its own is not enough, so new writes are refused until there is \
@@ -129,15 +131,20 @@ impl Maintenance {
         has_segment
     }
 
-    /// Drops the log up to the newest snapshot. If that frees nothing, takes a new one first.
+    /// Drops the log up to the newest snapshot. If that frees too little, takes a new one first.
     async fn make_room(&self) -> Result<(), AdminError> {
         let before = self.wal.stats().segments;
         if let Some(index) = self.snapshots.index() {
             // It was read whole when it was written, or at the start.
             self.purge_to(index).await?;
         }
-        if self.wal.stats().segments < before {
-            return Ok(());
+        // The log behind it may still be long: then that is let go too.
+        let end = Instant::now() + FREEING / 4;
+        while self.wal.stats().segments < before && Instant::now() < end {
+            if self.wal.room() == Room::Ample {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOKING / 5).await;
         }
         if self.replica.applied_index() <= self.last.index.load(Ordering::Relaxed) {
             return Ok(());

@@ -284,6 +284,11 @@ impl Wal {
         self.handle.spares.outlook().1
     }
 
+    /// How often the log began to be short of something since it was opened.
+    pub fn lacks(&self) -> u64 {
+        self.handle.spares.lacks()
+    }
+
     /// What the log is short of, while [`Wal::room`] is [`Room::Reserve`].
     pub fn lack(&self) -> Option<Lack> {
         self.handle.spares.lack()

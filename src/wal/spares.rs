@@ -26,14 +26,14 @@ const RETRY: Duration = Duration::from_millis(200);
 const LOOKING: Duration = Duration::from_secs(1);
 
 /// A lack of space is over once so many bytes are free: twice as many as may be under way to a follower, so that what the
-/// log itself lets go (`wal.keep_bytes`) does not end it for a moment, over and over. On a small disk it is half of what the
-/// two segments leave that a log always has, or an eighth of the disk.
+/// log itself lets go (`wal.keep_bytes`) does not end it for a moment, over and over. On a small disk it is two fifths
+/// of what the two segments leave that a log always has, or an eighth of the disk.
 const HEADROOM_BYTES: u64 = 128 << 20;
 
 /// What must be free on a disk of that size.
 fn headroom(size_bytes: u64, segment_bytes: u64) -> u64 {
     let segments = 2 * segment_bytes;
-    HEADROOM_BYTES.min((size_bytes.saturating_sub(segments) / 2).max(size_bytes / 8))
+    HEADROOM_BYTES.min((size_bytes.saturating_sub(segments) / 5 * 2).max(size_bytes / 8))
 }
 
 /// Whether the log has the next segment ready.
@@ -76,6 +76,8 @@ struct State {
     shortage: Option<Error>,
     /// What there is too little of, until there is enough of it again.
     lack: Option<Lack>,
+    /// How often there was too little.
+    lacks: u64,
     failed: Option<Error>,
     removals: Vec<u32>,
     /// Nobody waits for space any more.
@@ -142,6 +144,11 @@ impl Spares {
 
     pub(super) fn lack(&self) -> Option<Lack> {
         self.state.lock().lack
+    }
+
+    /// How often the log began to be short of something.
+    pub(super) fn lacks(&self) -> u64 {
+        self.state.lock().lacks
     }
 
     /// The length of the next segment if it is ready, and whether it cannot be made.
@@ -220,6 +227,7 @@ impl Spares {
                 let lack = if error.is_lack_of_files() { Lack::Files } else { Lack::Space };
                 state.shortage = Some(error.clone());
                 let began = state.lack.replace(lack).is_none();
+                state.lacks += u64::from(began);
                 self.changed.notify_all();
                 if began {
                     let told = || tracing::warn!(%error, "no room for the next segment; this one goes on");
