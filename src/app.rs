@@ -84,7 +84,7 @@ pub enum Error {
     Deadline,
 }
 
-/// What reads the configuration again. Its error is a text for the log.
+/// Reads the configuration again. Its error is a text for the log.
 pub type Reread = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
 
 /// Runs a node until a signal ends it.
@@ -262,7 +262,7 @@ async fn sample(gate: Arc<Gate>, every: Duration, stopped: impl Future<Output = 
 async fn listen(config: &Config, gate: &Arc<Gate>, tasks: &Tasks) -> Result<(), Error> {
     let address = config.http.listen;
     let mut http = config.http.clone();
-    // Who calls the machine by its own name is no page of another site: that name is nobody else's.
+    // A page of another site cannot have the name of this machine: nobody else has it.
     http.hosts.add(&rustix::system::uname().nodename().to_string_lossy());
     let server = Server::bind(http).await.map_err(|source| Error::Listen { address, source })?;
     tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "http listens");

@@ -1,6 +1,6 @@
 //! Space that is kept for a full disk: a file whose blocks are given back when nothing else is left.
 //!
-//! What it holds does not matter. Whoever needs a few blocks on a full disk has it give some back, and tries again.
+//! Its content does not matter. A writer that needs a few blocks on a full disk has the file give some back, and tries again.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub struct Ballast {
 }
 
 impl Ballast {
-    /// What is kept at least: small files, such as marks, can be written when the disk is full.
+    /// Bytes that are kept at least: small files, such as marks, can be written when the disk is full.
     pub const MARKS_BYTES: u64 = 128 << 10;
     /// The name of the file in a data directory.
     pub const NAME: &str = "reserve";

@@ -1,4 +1,4 @@
-//! Who may ask: what every request must have in order before anything else looks at it.
+//! Admission of requests: the checks that every request passes before anything else looks at it.
 //!
 //! A browser sends requests on behalf of whatever page it shows, also to loopback and into private networks. So:
 //!
@@ -22,7 +22,7 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// What a listener asks of every request.
+/// The checks of one listener.
 pub(super) struct Admission {
     refuses_pages: bool,
     /// The names that it may be called by, if they matter.
@@ -107,7 +107,7 @@ impl<'a> Said<'a> {
         if chunked > 1 { Err(Refusal::invalid("a body is chunked once")) } else { Ok(()) }
     }
 
-    /// What the client calls this server; `None` where HTTP/1.0 lets it say nothing.
+    /// The name by which the client calls this server; `None` where HTTP/1.0 lets it say none.
     fn called(&self, request: &'a Request) -> Result<Option<Authority<'a>>, Refusal> {
         let parse = |text: &'a str| {
             let malformed = || Refusal::invalid("the host that the request names is malformed");

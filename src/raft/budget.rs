@@ -22,7 +22,7 @@ use super::packing::is_large;
 /// Bytes of small transactions that have a place, and as many of large ones.
 const ROOM_BYTES: usize = 64 << 20;
 
-/// What a transaction costs beside its keys and values.
+/// Cost of a transaction beside its keys and values.
 const OVERHEAD_BYTES: usize = 256;
 
 /// The pace of large ones that is assumed before any got through, in microseconds a MiB: 50 MiB a second.

@@ -24,7 +24,7 @@ use crate::model::{Level, LogEntry, Query, Timestamp, Transaction, codec};
 /// Longer than the deadline of what it carries a message is not waited for.
 const AFTER_DEADLINE: Duration = Duration::from_millis(500);
 
-/// What is left for the answer of the time that a transaction has, at most. A leader that refuses one at its deadline tells a
+/// Share of a transaction's time that is left for the answer, at most. A leader that refuses one at its deadline tells a
 /// caller that has given up, and an outcome that was certain is unknown.
 const FOR_THE_ANSWER: Duration = Duration::from_millis(500);
 
@@ -226,7 +226,7 @@ async fn send(way: Way, mut parcel: Vec<Waiting>, level: Level) {
     }
 }
 
-/// Who waits for an answer, and its place until then.
+/// A caller that waits for an answer, and its place in the budget until then.
 type Caller = (oneshot::Sender<Result<Reply, WriteError>>, budget::Place);
 
 fn message(parcel: Vec<Waiting>, level: Level) -> (Forward, Vec<Caller>) {

@@ -400,7 +400,13 @@ impl Maintenance {
         let metrics = adopted.map_err(|error| AdminError::Failed(error.to_string()))?;
         metrics.running_state.map_err(|_| AdminError::Unavailable)?;
         let bytes = snapshot.snapshot.bytes;
-        tracing::info!(index, bytes, duration_ms = stopwatch.elapsed().as_millis() as u64, "snapshot taken");
+        let duration_ms = stopwatch.elapsed().as_millis() as u64;
+        // On a full disk one follows the other, and the log has told of the disk.
+        if self.wal.lack().is_some() {
+            tracing::debug!(index, bytes, duration_ms, "snapshot taken");
+        } else {
+            tracing::info!(index, bytes, duration_ms, "snapshot taken");
+        }
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! What the log says of the leader and the members: a line when somebody goes, one when it is back, a reminder each minute.
+//! Log lines about the leader and the members: a line when somebody goes, one when it is back, a reminder each minute.
 //!
 //! Looked at once a second. openraft speaks of each message that fails, and is silenced (`telemetry::logs`); an hour of
 //! trouble is a few lines here.
@@ -18,7 +18,7 @@ const LASTING: Duration = Duration::from_secs(5);
 /// A node that was without a leader for no longer than this was in an election.
 const ELECTION: Duration = Duration::from_secs(3);
 
-/// What was said last.
+/// The state that was logged last.
 #[derive(Default)]
 pub(super) struct Notices {
     leader: Option<u64>,

@@ -41,7 +41,7 @@ pub(super) fn is_large(bytes: usize) -> bool {
     bytes > SMALL_BYTES
 }
 
-/// What waits.
+/// Transactions that wait, small and large.
 pub(super) struct Packing<T> {
     small: Line<T>,
     large: Line<T>,
@@ -50,7 +50,7 @@ pub(super) struct Packing<T> {
     turn_of_large: bool,
 }
 
-/// What waits of one kind, oldest first.
+/// Waiting transactions of one kind, oldest first.
 struct Line<T> {
     /// Numbers ascend.
     waiting: VecDeque<Waiting<T>>,
@@ -73,7 +73,7 @@ pub(super) struct Ticket {
     is_large: bool,
 }
 
-/// What a parcel holds.
+/// Content of a parcel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Load {
     /// Less than fits, or nothing.
@@ -155,7 +155,7 @@ impl<T> Line<T> {
         self.bytes -= waiting.bytes;
     }
 
-    /// What the next parcel would hold; `None`: nothing waits.
+    /// Content of the next parcel; `None`: nothing waits.
     fn load(&self) -> Option<Load> {
         self.waiting.front()?;
         let is_full = self.commands >= PARCEL_COMMANDS || self.bytes >= PARCEL_BYTES;

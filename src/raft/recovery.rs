@@ -27,7 +27,7 @@ pub(super) struct Claimed {
 /// A node that waits to be admitted anew.
 pub(super) struct Doubted {
     pub(super) identity: wal::Identity,
-    /// What is said where nobody can admit it.
+    /// The error where no other member can admit it.
     pub(super) error: OpenError,
 }
 

@@ -13,7 +13,7 @@ use super::OpenError;
 use super::identity::{Directory, JOIN, JoinFile, hex};
 use super::retirement::{STAYING, UNCLEAN};
 
-/// What the node is from the day on which it is admitted anew.
+/// Mark of the identity under which the node asks to be admitted anew.
 const AGAIN: &str = "again.json";
 
 impl Directory {

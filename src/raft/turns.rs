@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 /// Commands after which apply rests.
 const YIELD_COMMANDS: usize = 256;
 
-/// What apply waits for while it rests.
+/// A wait of apply.
 pub type Rest = BoxFuture<'static, ()>;
 
 /// Says when apply rests.

@@ -1,4 +1,4 @@
-//! Who may still append: what is admitted never exceeds what is left.
+//! Admission of appends: the bytes that are admitted never exceed the bytes that are left.
 //!
 //! ```text
 //!  the segment being written            the next one, if it is ready
@@ -20,13 +20,13 @@ use super::segment::END_SIZE;
 use super::shared::Shared;
 use super::spares::Spares;
 
-/// What is left at most for what cannot be refused.
+/// Bytes that are kept for appends that cannot be refused, at most.
 const RESERVE_BYTES: u64 = 1 << 20;
 
 /// The share of the reserve that no entry gets: it is for votes, truncations and purges.
 const VOTES_SHARE: u64 = 4;
 
-/// What the writer may add to each append: commit positions, records that say what is synced.
+/// Bytes that the writer may add to each append: commit positions, records that say what is synced.
 const BESIDE_BYTES: u64 = 2 * record::size(record::OWN_PAYLOAD_MAX);
 
 /// How much an append matters.
@@ -62,7 +62,7 @@ impl Drop for Grant {
     }
 }
 
-/// What an append of so many entries takes in the log at most.
+/// Bytes that an append of so many entries takes in the log, at most.
 pub fn append_bytes(entries: usize, payload_bytes: usize) -> u64 {
     // Each record has a head, and is padded.
     payload_bytes as u64 + entries as u64 * record::size(8) + BESIDE_BYTES

@@ -58,7 +58,7 @@ pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) inner: Mutex<Inner>,
     pub(super) work: Condvar,
-    /// What was admitted and is not on disk yet, in bytes.
+    /// Bytes that were admitted and are not on disk yet.
     pub(super) admitted_bytes: Arc<AtomicU64>,
 }
 

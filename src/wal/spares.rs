@@ -30,7 +30,7 @@ const LOOKING: Duration = Duration::from_secs(1);
 /// of what the two segments leave that a log always has, or an eighth of the disk.
 const HEADROOM_BYTES: u64 = 128 << 20;
 
-/// What must be free on a disk of that size.
+/// Bytes that must be free on a disk of that size.
 fn headroom(size_bytes: u64, segment_bytes: u64) -> u64 {
     let segments = 2 * segment_bytes;
     HEADROOM_BYTES.min((size_bytes.saturating_sub(segments) / 5 * 2).max(size_bytes / 8))
@@ -47,7 +47,7 @@ pub enum Room {
     Reserve,
 }
 
-/// What a log is short of.
+/// A resource that a log is short of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
     /// Space on its disk.
@@ -74,7 +74,7 @@ struct State {
     ready: Option<Arc<Segment>>,
     /// Why the last try found no room; `None` if it did.
     shortage: Option<Error>,
-    /// What there is too little of, until there is enough of it again.
+    /// The resource that is short, until there is enough of it again.
     lack: Option<Lack>,
     /// How often there was too little.
     lacks: u64,

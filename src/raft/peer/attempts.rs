@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::error::CallError;
 use crate::raft::identity::random_id;
 
-/// What a member is reached for.
+/// Purpose of a connection to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Purpose {
     Entries,

@@ -1,4 +1,4 @@
-//! What certificates say, in words that an operator can act on: whose one is, until when it holds, what members find wrong
+//! Certificates in words that an operator can act on: whose one is, until when it holds, what members find wrong
 //! with it, and why a handshake came to nothing.
 
 use std::error::Error;
@@ -136,7 +136,7 @@ fn words(error: &rustls::Error) -> String {
     }
 }
 
-/// What is wrong with a certificate, as the end of a sentence about it.
+/// The fault of a certificate, as the end of a sentence about it.
 pub(super) fn wrong_with(error: &CertificateError) -> String {
     match error {
         CertificateError::ExpiredContext { not_after, .. } => format!("expired on {}", date_of(*not_after)),

@@ -296,7 +296,7 @@ impl Reception {
                         EntryPayload::Normal(proposal) => Some(proposal),
                         _ => None,
                     });
-                    // What raft itself needs is small, and the reserve is there for it.
+                    // Entries of raft itself are small, and the reserve is there for them.
                     if let (Some(first), Some(grant)) = (first, grant) {
                         first.hold(grant);
                     }

@@ -38,7 +38,7 @@ struct Inner {
     proven: AtomicUsize,
 }
 
-/// What is known of one connection. Cheap to clone; clones are the same.
+/// Knowledge of one connection. Cheap to clone; clones are the same.
 #[derive(Clone)]
 pub(super) struct Proof(Arc<State>);
 
@@ -121,7 +121,7 @@ pub(super) struct Guarded<IO> {
 }
 
 impl<IO> Guarded<IO> {
-    /// What is known of it.
+    /// The knowledge of this connection.
     pub(super) fn proof(&self) -> Proof {
         self.proof.clone()
     }
